@@ -22,6 +22,7 @@ from gateway.config.bots import BotConfig
 from gateway.config.run_mode import GatewayMode, SingleProcess, Supervisor, Worker
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
+from gateway.delivery_setup import open_delivery_server
 from gateway.domain.instrumentation import Instrumentation
 from gateway.http.connections import ConnectionCounts
 from gateway.http.routing import Endpoints
@@ -80,6 +81,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
         internal_server: serves operators, and files to services; in a worker, it
             serves the supervisor.
         public_server: serves Telegram's updates and the public health.
+        delivery_server: serves services that send messages on their own initiative.
         tasks: further background tasks, by name.
     """
 
@@ -88,6 +90,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     bots: RunningBots
     internal_server: HttpServer
     public_server: HttpServer
+    delivery_server: HttpServer
     tasks: Mapping[str, BackgroundFunction]
 
 
@@ -234,6 +237,15 @@ async def open_gateway(
                 reuse_port=isinstance(mode, Worker),
                 max_connections=limits.webhook,
                 counts=counts,
+            ),
+            delivery_server=open_delivery_server(
+                settings,
+                mode,
+                store,
+                list_bots=lambda: [bot.config for bot in registry],
+                scheduler=scheduler,
+                metrics=metrics,
+                background=background,
             ),
             tasks={"watch services": monitor.run, **instrumentation.tasks()},
         )

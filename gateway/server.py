@@ -25,6 +25,7 @@ from gateway.bootstrap import open_gateway, open_supervisor
 from gateway.config.run_mode import GatewayMode, RunMode, Supervisor, Worker
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
+from gateway.delivery_setup import reserve_delivery_port
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.http.server import reserve_port
 from gateway.services.routing.route_table import RouteTable
@@ -145,6 +146,7 @@ async def run_gateway(
         with anyio.move_on_after(BOT_NAME_TIMEOUT_SECONDS):
             await gateway.bots.usernames_known.wait()
         await stack.enter_async_context(gateway.public_server)
+        await stack.enter_async_context(gateway.delivery_server)
         await gateway.bots.pollers.start()
         stack.push_async_callback(gateway.bots.pollers.stop)
         stack.callback(gateway.status.report_stopping)
@@ -171,6 +173,7 @@ async def supervise(
         open_supervisor(settings, services, mode, background) as supervisor,
         receive_stop_signals(background, supervisor.workers.stop),
         reserve_port(settings.host, settings.port),
+        reserve_delivery_port(settings),
         supervisor.internal_server,
         supervisor.health_server,
     ):

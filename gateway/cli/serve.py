@@ -12,6 +12,7 @@ from gateway.config.bots import load_bots
 from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
 from gateway.config.settings import Settings, load_settings_with_services
 from gateway.config.unknown_settings import find_misspelled_settings
+from gateway.delivery_setup import find_delivery_problems
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.observability.logging import configure_logging
@@ -59,7 +60,8 @@ def run_gateway(
     except ConfigurationError as error:
         problems += [*error.problems, *find_misspelled_settings(names)]
         raise ConfigurationError(problems) from None
-    if contracts is None:
+    problems += find_delivery_problems(settings)
+    if contracts is None or problems:
         raise ConfigurationError(problems)
     mode = choose_run_mode(settings.workers, worker_socket, program)
     table = contracts.table

@@ -122,7 +122,7 @@ def load_callers(path: Path, *, accepts_certificates: bool) -> Callers:
         ConfigurationError: the file is invalid; it has all problems.
     """
     try:
-        parsed = _File.model_validate(_read_yaml(path))
+        parsed = _File.model_validate(_read_document(path))
     except ValidationError as error:
         raise ConfigurationError(
             [f"DELIVERY_CALLERS_FILE: {line}" for line in _format_problems(error)]
@@ -227,19 +227,15 @@ def _read_text(path: Path) -> str:
         raise ValueError("is not UTF-8") from None
 
 
-def _read_yaml(path: Path) -> Any:  # noqa: ANN401 - pydantic checks it
+def _read_document(path: Path) -> Any:  # noqa: ANN401 - pydantic checks it
     # Only gateways with this file need YAML.
-    import yaml  # noqa: PLC0415
+    from gateway.config.yaml_file import read_yaml  # noqa: PLC0415
 
-    try:
-        return yaml.safe_load(_read_text(path))
-    except ValueError as error:
-        raise ConfigurationError([f"DELIVERY_CALLERS_FILE: {error}"]) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" at line {mark.line + 1}"
-        problem = f"DELIVERY_CALLERS_FILE: is not YAML{where}"
-        raise ConfigurationError([problem]) from None
+    problems: list[str] = []
+    document = read_yaml(path, problems)
+    if problems:
+        raise ConfigurationError([f"DELIVERY_CALLERS_FILE: {it}" for it in problems])
+    return document
 
 
 def _format_problems(error: ValidationError) -> Iterator[str]:

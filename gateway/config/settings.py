@@ -23,6 +23,7 @@ from pydantic import (
 
 from gateway.config.addresses import is_loopback
 from gateway.config.contracts import ContractSettings
+from gateway.config.delivery import DeliverySettings
 from gateway.config.env_file import find_env_file
 from gateway.config.services import (
     CommonServiceSettings,
@@ -154,7 +155,7 @@ def _check_base_url(value: HttpUrl) -> HttpUrl:
 _BaseUrl = Annotated[HttpUrl, AfterValidator(_check_base_url)]
 
 
-class Settings(ContractSettings, CommonServiceSettings):
+class Settings(ContractSettings, CommonServiceSettings, DeliverySettings):
     """The settings of the gateway. All durations are in seconds."""
 
     bots_file: Path | None = None
@@ -219,6 +220,16 @@ class Settings(ContractSettings, CommonServiceSettings):
     def operations_host(self) -> str:
         """The address to listen on with OPS_PORT: HOST unless OPS_HOST is set."""
         return self.ops_host or self.host
+
+    @property
+    def delivery_address(self) -> str:
+        """The address to listen on with DELIVERY_PORT.
+
+        It is a loopback address if the callers need not identify themselves.
+        """
+        if self.delivery_host is not None:
+            return self.delivery_host
+        return self.host if self.knows_delivery_callers else "127.0.0.1"
 
     @property
     def sends_token_unencrypted(self) -> bool:
@@ -306,11 +317,12 @@ class Settings(ContractSettings, CommonServiceSettings):
             raise ValueError("is not set, but BOTS_FILE needs it")
         return value
 
-    @field_validator("ops_port")
+    @field_validator("port", "ops_port")
     @classmethod
-    def _check_ops_port(cls, value: int, info: ValidationInfo) -> int:
-        if value == info.data.get("port"):
-            raise ValueError("is the same as PORT")
+    def _check_ports(cls, value: int, info: ValidationInfo) -> int:
+        for name in ("port", "delivery_port"):
+            if name != info.field_name and value == info.data.get(name):
+                raise ValueError(f"is the same as {name.upper()}")
         return value
 
     @field_validator("redis_host")

@@ -77,7 +77,7 @@ class DeliveryRpcs:
         enqueue: stores deliveries.
         records: the records of deliveries.
         find_recipient: finds users by their internal ids.
-        bots: the bots of this gateway.
+        list_bots: returns the bots of this gateway, which may change.
         quotas: limits the callers.
         handles: signs the handles of sent messages.
         now: returns the seconds since the epoch.
@@ -89,7 +89,7 @@ class DeliveryRpcs:
         enqueue: Enqueue,
         records: DeliveryRecords,
         find_recipient: FindRecipient,
-        bots: Sequence[DeliveryBot],
+        list_bots: Callable[[], Sequence[DeliveryBot]],
         quotas: CallerQuotas,
         handles: MessageHandles,
         now: Callable[[], float],
@@ -97,7 +97,7 @@ class DeliveryRpcs:
         self._enqueue = enqueue
         self._records = records
         self._find_recipient = find_recipient
-        self._bots = bots
+        self._list_bots = list_bots
         self._quotas = quotas
         self._handles = handles
         self._now = now
@@ -106,7 +106,7 @@ class DeliveryRpcs:
     async def send(self, caller: Caller, request: SendRequest) -> SendResponse:
         """Send messages to a user or to a chat."""
         now = self._now()
-        bot = find_bot(self._bots, caller, request.recipient.bot)
+        bot = find_bot(self._list_bots(), caller, request.recipient.bot)
         violations = [
             *_check_bot(bot, request.recipient.bot, "recipient.bot"),
             *check_recipient(request.recipient),
@@ -151,7 +151,7 @@ class DeliveryRpcs:
             )
         delivery_id = request.delivery_id
         if not delivery_id:
-            bot = find_bot(self._bots, caller, request.bot)
+            bot = find_bot(self._list_bots(), caller, request.bot)
             if bot is None:
                 raise build_invalid_argument(_check_bot(bot, request.bot, "bot"))
             delivery_id = compute_delivery_id(

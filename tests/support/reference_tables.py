@@ -148,7 +148,12 @@ def _name_type(annotation: Any) -> str:  # noqa: ANN401 - any type
     text = str(annotation)
     if "Literal" in text:
         return ", ".join(f"`{it}`" for it in annotation.__args__)
-    for part, word in (("Secret", "secret"), ("Url", "URL"), ("str", "text")):
+    for part, word in (
+        ("Secret", "secret"),
+        ("Url", "URL"),
+        ("str", "text"),
+        ("int", "whole number"),
+    ):
         if part in text:
             return word
     assert "Path" in text, text

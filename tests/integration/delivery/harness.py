@@ -73,7 +73,7 @@ def make_rpcs(
         enqueue=store.enqueue,
         records=store,
         find_recipient=store.find_recipient,
-        bots=bots,
+        list_bots=lambda: bots,
         quotas=CallerQuotas(workers, clock.uptime),
         handles=MessageHandles(["a secret"]),
         now=clock.now,

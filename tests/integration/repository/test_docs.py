@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import grpc
 import pytest
+from botgateway.delivery.v1.delivery_pb2 import DoubtPolicy
 
 from gateway.cli.main import cli
 from gateway.config.settings import Settings
@@ -196,6 +198,7 @@ def test_the_invariants_are_those_that_tests_name() -> None:
 def test_pages_name_settings_that_exist(page: Path) -> None:
     """A misspelt setting is ignored by the gateway, and nobody notices."""
     known = {name.upper() for name in Settings.model_fields} | set(OTHER_VARIABLES)
+    known |= {it.name for it in grpc.StatusCode} | set(DoubtPolicy.keys())
     of_services = re.compile(r"[A-Z]+_(TARGET|TIMEOUT|STREAMING|STREAM_TIMEOUT)")
     named = re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", page.read_text())
     assert {it for it in named if not of_services.fullmatch(it)} <= known

@@ -138,7 +138,7 @@ callers:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("callers: [hush", "is not YAML at line 1"),
+        ("callers: [hush", "callers.yaml: is not valid YAML"),
         ("hush", "the file: Input should be a valid dictionary or instance of _File"),
         ("callers: []", "callers: List should have at least 1 item"),
     ],
@@ -154,5 +154,5 @@ def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_callers(tmp_path / "missing", accepts_certificates=True)
     assert list(caught.value.problems) == [
-        "DELIVERY_CALLERS_FILE: cannot be read: No such file or directory"
+        f"DELIVERY_CALLERS_FILE: {tmp_path}/missing: No such file or directory"
     ]

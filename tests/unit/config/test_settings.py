@@ -549,3 +549,43 @@ def test_a_wrong_setting_of_a_service_without_a_target_is_a_problem(
     monkeypatch.setenv("PROFILE_TIMEOUT", "soon")
     with pytest.raises(ConfigurationError, match=r"^PROFILE_TIMEOUT: "):
         load_service_targets(SERVICES)
+
+
+@pytest.mark.usefixtures("_enough")
+def test_deliveries_are_off_and_then_only_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    assert load_settings().delivery_port is None
+    monkeypatch.setenv("DELIVERY_PORT", "50050")
+    assert load_settings().delivery_address == "127.0.0.1"
+    monkeypatch.setenv("DELIVERY_CALLERS_FILE", "callers.yaml")
+    assert load_settings().delivery_address == "0.0.0.0"
+    monkeypatch.setenv("DELIVERY_HOST", "10.0.0.1")
+    assert load_settings().delivery_address == "10.0.0.1"
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"PORT": "50050"}, "PORT: is the same as DELIVERY_PORT"),
+        ({"OPS_PORT": "50050"}, "OPS_PORT: is the same as DELIVERY_PORT"),
+        ({"DELIVERY_HOST": "0.0.0.0"}, "DELIVERY_HOST: is not a loopback address"),
+        ({"DELIVERY_TLS_KEY_FILE": "k"}, "DELIVERY_TLS_KEY_FILE: goes together"),
+        (
+            {"DELIVERY_TLS_CLIENT_CA_FILE": "ca"},
+            "DELIVERY_TLS_CLIENT_CA_FILE: is set, but DELIVERY_TLS_CERTIFICATE_FILE",
+        ),
+    ],
+)
+def test_settings_of_deliveries_fit_together(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], problem: str
+) -> None:
+    monkeypatch.setenv("DELIVERY_PORT", "50050")
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    (found,) = caught.value.problems
+    assert found.startswith(problem)

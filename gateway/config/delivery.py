@@ -1,0 +1,62 @@
+"""The settings of the Delivery service, which `Settings` includes."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.config.addresses import is_loopback
+
+
+class DeliverySettings(BaseSettings):
+    """The settings of the Delivery service. It is off unless DELIVERY_PORT is set."""
+
+    model_config = SettingsConfigDict(
+        extra="ignore", env_ignore_empty=True, validate_default=True
+    )
+
+    delivery_port: int | None = Field(default=None, ge=1, le=65535)
+    delivery_tls_certificate_file: Path | None = None
+    delivery_tls_key_file: Path | None = None
+    delivery_tls_client_ca_file: Path | None = None
+    delivery_callers_file: Path | None = None
+    delivery_host: str | None = None
+
+    @property
+    def knows_delivery_callers(self) -> bool:
+        """Whether the callers of the Delivery service have to identify themselves."""
+        return bool(self.delivery_callers_file or self.delivery_tls_client_ca_file)
+
+    @field_validator("delivery_tls_key_file")
+    @classmethod
+    def _check_delivery_key(
+        cls, value: Path | None, info: ValidationInfo
+    ) -> Path | None:
+        certificate = info.data.get("delivery_tls_certificate_file", value)
+        if bool(value) != bool(certificate):
+            raise ValueError("goes together with DELIVERY_TLS_CERTIFICATE_FILE")
+        return value
+
+    @field_validator("delivery_tls_client_ca_file")
+    @classmethod
+    def _check_delivery_client_ca(
+        cls, value: Path | None, info: ValidationInfo
+    ) -> Path | None:
+        if value and info.data.get("delivery_tls_certificate_file", value) is None:
+            raise ValueError("is set, but DELIVERY_TLS_CERTIFICATE_FILE is not")
+        return value
+
+    @field_validator("delivery_host")
+    @classmethod
+    def _check_delivery_host(
+        cls, value: str | None, info: ValidationInfo
+    ) -> str | None:
+        credentials = ("delivery_tls_client_ca_file", "delivery_callers_file")
+        if value is None or is_loopback(value):
+            return value
+        if all(info.data.get(name, name) is None for name in credentials):
+            raise ValueError(
+                "is not a loopback address, but nothing identifies the callers: set"
+                " DELIVERY_CALLERS_FILE or DELIVERY_TLS_CLIENT_CA_FILE"
+            )
+        return value

@@ -1,0 +1,198 @@
+"""Builds the server of the Delivery service, for `bootstrap.py`.
+
+Nothing of the service is imported unless DELIVERY_PORT is set.
+"""
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gateway.actors.scheduler import ActorScheduler
+from gateway.background import BackgroundTasks
+from gateway.config.addresses import is_loopback
+from gateway.config.bots import BotConfig
+from gateway.config.delivery_callers import Callers, load_callers
+from gateway.config.run_mode import GatewayMode, Worker
+from gateway.config.settings import Settings
+from gateway.domain.errors import ConfigurationError
+from gateway.domain.message_handles import MessageHandles
+from gateway.http.server import reserve_port
+from gateway.mailboxes.factory import OpenedMailboxes
+from gateway.observability.metrics import Metrics
+
+if TYPE_CHECKING:
+    from gateway.delivery.handlers import ObserveRpc
+    from gateway.delivery.tls import ServerTls
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def open_delivery_server(
+    settings: Settings,
+    mode: GatewayMode,
+    store: OpenedMailboxes,
+    *,
+    list_bots: Callable[[], Sequence[BotConfig]],
+    scheduler: ActorScheduler,
+    metrics: Metrics,
+    background: BackgroundTasks,
+) -> AsyncIterator[None]:
+    """Serve the Delivery service inside the block, if DELIVERY_PORT is set.
+
+    Args:
+        settings: the gateway's settings.
+        mode: whether other processes share the port.
+        store: stores the deliveries.
+        list_bots: returns the bots of the gateway.
+        scheduler: runs the actors that send them.
+        metrics: counts the rpcs.
+        background: runs the background tasks.
+
+    Raises:
+        ConfigurationError: the callers' file or a TLS file is invalid, or the port is
+            not available.
+    """
+    if settings.delivery_port is None:
+        yield
+        return
+    from gateway.delivery.authentication import (
+        Access,
+        AnonymousAccess,
+        CertificateAccess,
+        ListedAccess,
+    )
+    from gateway.delivery.bots import DeliveryBot
+    from gateway.delivery.handlers import DeliveryHandlers
+    from gateway.delivery.quotas import CallerQuotas
+    from gateway.delivery.rpcs import DeliveryRpcs
+    from gateway.delivery.server import ServerAddress, serve_deliveries
+
+    rpcs = DeliveryRpcs(
+        enqueue=scheduler.enqueue_delivery,
+        records=store.deliveries,
+        find_recipient=store.recipients.find_recipient,
+        list_bots=lambda: [
+            DeliveryBot(bot_id=bot.id, name=bot.name or None) for bot in list_bots()
+        ],
+        quotas=CallerQuotas(settings.workers, time.monotonic),
+        handles=MessageHandles(settings.store_secrets),
+        now=store.clock.now,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        access: Access = AnonymousAccess()
+        if settings.delivery_callers_file is not None:
+            access = listed = ListedAccess(lambda: _load_callers(settings))
+            await stack.enter_async_context(
+                background.running("reload delivery callers", listed.watch)
+            )
+        elif settings.knows_delivery_callers:
+            access = CertificateAccess()
+        handlers = DeliveryHandlers(rpcs, access, _make_observer(metrics))
+        address = ServerAddress(
+            host=settings.delivery_address,
+            port=settings.delivery_port,
+            shares_port=isinstance(mode, Worker),
+            tls=_build_tls(settings),
+        )
+        await stack.enter_async_context(
+            serve_deliveries(address, handlers, drain_seconds=settings.drain_timeout)
+        )
+        _log_start(settings)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def reserve_delivery_port(settings: Settings) -> AsyncIterator[None]:
+    """Reserve DELIVERY_PORT, if it is set, for the workers that share it.
+
+    Raises:
+        ConfigurationError: the port is not available.
+    """
+    if settings.delivery_port is None:
+        yield
+        return
+    async with reserve_port(settings.delivery_address, settings.delivery_port):
+        yield
+
+
+def find_delivery_problems(settings: Settings) -> list[str]:
+    """Return what is wrong with the files that the Delivery service needs."""
+    if settings.delivery_port is None:
+        return []
+    from gateway.delivery.tls import find_tls_problems
+
+    tls = _build_tls(settings)
+    problems = [] if tls is None else find_tls_problems(tls)
+    if settings.delivery_callers_file is not None:
+        try:
+            _load_callers(settings)
+        except ConfigurationError as error:
+            problems += error.problems
+    return problems
+
+
+def _load_callers(settings: Settings) -> Callers:
+    path = settings.delivery_callers_file
+    if path is None:
+        raise AssertionError
+    return load_callers(
+        path, accepts_certificates=settings.delivery_tls_client_ca_file is not None
+    )
+
+
+def _build_tls(settings: Settings) -> "ServerTls | None":
+    certificate_file = settings.delivery_tls_certificate_file
+    key_file = settings.delivery_tls_key_file
+    if certificate_file is None or key_file is None:
+        return None
+    from gateway.delivery.tls import ServerTls
+
+    return ServerTls(
+        certificate_file=certificate_file,
+        key_file=key_file,
+        client_ca_file=settings.delivery_tls_client_ca_file,
+    )
+
+
+def _make_observer(metrics: Metrics) -> "ObserveRpc":
+    counts: Counter[str] = Counter()
+    metrics.add_labelled_counter(
+        "gateway_delivery_rpcs",
+        "Rpcs of the Delivery service by status.",
+        "status",
+        lambda: counts,
+    )
+    observe_seconds = metrics.add_histogram(
+        "gateway_delivery_rpc_seconds",
+        "One rpc of the Delivery service.",
+        "method",
+    )
+
+    def observe(method: str, status: str, seconds: float) -> None:
+        counts[status] += 1
+        observe_seconds(method, seconds)
+
+    return observe
+
+
+def _log_start(settings: Settings) -> None:
+    if not settings.knows_delivery_callers:
+        logger.warning(
+            "delivery_on_loopback_only",
+            extra={
+                "reason": "callers do not identify themselves: set"
+                " DELIVERY_CALLERS_FILE or DELIVERY_TLS_CLIENT_CA_FILE"
+            },
+        )
+    elif settings.delivery_tls_certificate_file is None and not is_loopback(
+        settings.delivery_address
+    ):
+        logger.warning(
+            "delivery_tokens_unencrypted",
+            extra={"setting": "DELIVERY_TLS_CERTIFICATE_FILE"},
+        )
+    logger.info("delivery_started", extra={"port": settings.delivery_port})
