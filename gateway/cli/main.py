@@ -73,8 +73,28 @@ _own = click.option(
 )
 @click.option("--page-port", default=8081, show_default=True, help="Port of the page.")
 @click.option("--take-over", is_flag=True, help="Delete the bot's webhook.")
+@click.option(
+    "--run",
+    "commands",
+    multiple=True,
+    metavar="NAME[@FOLDER]=COMMAND",
+    help="Start your own service in a folder, to listen on the port PORT; may be"
+    " repeated.",
+)
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Start a service again when a file in its folder changes, and the gateway"
+    " when a contract does.",
+)
 def dev(
-    own: tuple[str, ...], samples_port: int, page_port: int, *, take_over: bool
+    own: tuple[str, ...],
+    samples_port: int,
+    page_port: int,
+    commands: tuple[str, ...],
+    *,
+    take_over: bool,
+    watch: bool,
 ) -> None:
     """Answer a real bot from this machine, without a public address.
 
@@ -88,9 +108,11 @@ def dev(
     sys.exit(
         run(
             own,
+            commands,
             page_port=page_port,
             samples_port=samples_port,
             take_over=take_over,
+            watch=watch,
         )
     )
 

@@ -11,6 +11,8 @@ from gateway.config.contracts import load_contract_settings
 from gateway.config.settings import check_secret, check_token
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher import launch
+from gateway.sandbox.launcher.development import Development
+from gateway.sandbox.launcher.own_services import add_targets
 from gateway.sandbox.launcher.service_targets import read_targets
 from gateway.sandbox.launcher.stack import Secrets
 from gateway.sandbox.simulator.limits.flood_limits import LimitSettings
@@ -27,9 +29,11 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
     token: str | None,
     secret: str | None,
     limits: bool = False,
+    development: Development | None = None,
 ) -> int:
     """Run the sandbox and return the exit code."""
     services = load_route_table().service_names
+    development = development or Development()
     run = launch.run_sandbox(
         services,
         port,
@@ -37,10 +41,11 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
         simulator_port=simulator_port,
         samples_port=samples_port,
         host=host,
-        targets=read_targets(own, services),
+        targets=add_targets(development.commands, read_targets(own, services)),
         secrets=_build_secrets(token, secret),
         settings=_get_contract_settings(),
         limits=LimitSettings() if limits else None,
+        development=development,
     )
     return asyncio.run(run)
 

@@ -27,6 +27,11 @@ from tests.support.backend import Answer
 from tests.support.gateway_harness import SECRET, running_gateway
 from tests.support.process import serving_process
 from tests.support.redis_servers import RedisServer
+from tests.support.services.foreign import (
+    ForeignService,
+    compile_descriptor_set,
+    serving_foreign,
+)
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
 
@@ -420,3 +425,26 @@ async def test_a_worker_tells_as_a_single_process_does(tmp_path: Path) -> None:
     finally:
         redis.kill()
     assert "call" in dict(page.steps(1))
+
+
+async def test_a_request_of_a_descriptor_set_is_reported(tmp_path: Path) -> None:
+    """Its names are not known to the tracer, which must not fail for that."""
+    path = compile_descriptor_set(tmp_path)
+    async with (
+        serving_foreign(ForeignService(path)) as target,
+        receiving() as (page, url),
+    ):
+        settings = {
+            "CONTRACTS": f"builtin,{path}",
+            "BILLING_TARGET": target,
+            "SANDBOX_TURNS_URL": url,
+            "SANDBOX_TURNS_KEY": KEY,
+        }
+        traced = ("gateway.traced_gateway",)
+        async with serving_process(settings, command=traced) as gateway:
+            await gateway.say(1, 7, "/invoice 42")
+            await wait_until(lambda: page.turns.get(1, {}).get("outcome") == "done")
+    request = page.turns[1]["request"]
+    assert request.startswith("# /acme.billing.v1.BillingService/GetInvoice\n")
+    assert "4: 42\n" in request
+    assert '"/invoice 42"' in request

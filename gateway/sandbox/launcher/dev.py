@@ -15,11 +15,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from secrets import token_urlsafe
 
 import aiohttp
 
 from gateway.background import BackgroundTasks
+from gateway.sandbox.launcher.development import Development, check_contracts
+from gateway.sandbox.launcher.own_services import running_services
 from gateway.sandbox.launcher.service_targets import LOOPBACK, port_problem
 from gateway.sandbox.launcher.stack import samples_answer
 from gateway.sandbox.launcher.subprocesses import (
@@ -39,6 +42,7 @@ async def run_dev(
     samples_port: int | None,
     operations_url: str,
     arguments: Sequence[str] = (),
+    development: Development,
 ) -> int:
     """Run the gateway until SIGINT, SIGTERM or SIGHUP.
 
@@ -49,6 +53,7 @@ async def run_dev(
         samples_port: the port of the sample services; None if none is needed.
         operations_url: where the gateway's health is, without the path.
         arguments: further arguments of the gateway.
+        development: what is started and watched for the developer.
 
     Returns:
         The exit code: 0 after a signal, 1 if a process ended by itself or did not
@@ -85,8 +90,14 @@ async def run_dev(
                         samples,
                         os.environ,
                         lambda: samples_answer(samples_port),
+                        files=development.watch_samples(),
                     )
                 )
+            await stack.enter_async_context(
+                running_services(
+                    children, development.commands, targets, watch=development.watch
+                )
+            )
             gateway = ("gateway.traced_gateway", *arguments)
             environment = {
                 **os.environ,
@@ -99,7 +110,14 @@ async def run_dev(
                 **{f"{name}_TARGET": target for name, target in targets.items()},
             }
             await stack.enter_async_context(
-                children.running("gateway", gateway, environment, is_ready)
+                children.running(
+                    "gateway",
+                    gateway,
+                    environment,
+                    is_ready,
+                    files=development.watch_contracts(),
+                    check=partial(check_contracts, environment),
+                )
             )
             sys.stdout.write(
                 _describe(username, targets, samples_port, page_url, operations_url)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Collection, Mapping
 
 from gateway.background import BackgroundTasks
+from gateway.sandbox.launcher.development import Development
 from gateway.sandbox.launcher.service_targets import (
     LOOPBACK,
     free_ports,
@@ -42,6 +43,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
     secrets: Secrets | None = None,
     settings: Mapping[str, str] | None = None,
     limits: LimitSettings | None = None,
+    development: Development | None = None,
 ) -> int:
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
@@ -58,6 +60,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
         secrets: the shared secrets, or None for random ones.
         settings: further settings of the gateway.
         limits: Telegram's limits of messages, or None to enforce none.
+        development: what is started and watched for a developer; nothing if None.
 
     Returns:
         The exit code: 0 after a signal, 1 if a process ended by itself or did not
@@ -92,6 +95,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
                 secrets=secrets,
                 settings=settings,
                 limits=limits,
+                development=development,
             ):
                 sys.stdout.write(_welcome(ports, secrets))
                 sys.stdout.flush()

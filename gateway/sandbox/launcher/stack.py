@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
@@ -18,11 +19,13 @@ from tempfile import TemporaryDirectory
 import aiohttp
 from msgspec import Struct, field
 
+from gateway.sandbox.launcher.development import Development, check_contracts
 from gateway.sandbox.launcher.gateway_bots import (
     add_bots,
     build_bot_settings,
     set_webhooks,
 )
+from gateway.sandbox.launcher.own_services import running_services
 from gateway.sandbox.launcher.service_targets import LOOPBACK, call_settings
 from gateway.sandbox.launcher.subprocesses import Subprocesses
 from gateway.sandbox.server import USERNAME, Simulator
@@ -78,7 +81,7 @@ async def samples_answer(port: int) -> bool:
 
 
 @asynccontextmanager
-async def run_stack(
+async def run_stack(  # noqa: PLR0913 - one parameter per choice
     children: Subprocesses,
     ports: Ports,
     service_targets: Mapping[str, str],
@@ -88,6 +91,7 @@ async def run_stack(
     max_users: int = MAX_USERS,
     limits: LimitSettings | None = None,
     bots: Sequence[str] = (),
+    development: Development | None = None,
 ) -> AsyncIterator[Simulator]:
     """Run the sandbox within the block; its processes stop in reverse order.
 
@@ -100,6 +104,7 @@ async def run_stack(
         max_users: the maximum number of users.
         limits: Telegram's limits of messages, or None to enforce none.
         bots: the usernames of the bots, or none for a single one.
+        development: what is started and watched for a developer; nothing if None.
 
     Raises:
         ProcessExited: a process did not start.
@@ -120,6 +125,7 @@ async def run_stack(
     }
     kept = {**(settings or {}), **kept}
     secrets = secrets or Secrets()
+    development = development or Development()
     simulator = Simulator(
         secrets.token,
         turns_key=secrets.turns,
@@ -142,8 +148,17 @@ async def run_stack(
                     samples,
                     kept,
                     lambda: samples_answer(ports.samples),
+                    files=development.watch_samples(),
                 )
             )
+        await stack.enter_async_context(
+            running_services(
+                children,
+                development.commands,
+                service_targets,
+                watch=development.watch,
+            )
+        )
         environment = {
             **kept,
             "ENV_FILE": "",  # a file .env may contain the token of a real bot
@@ -161,7 +176,14 @@ async def run_stack(
         }
         traced = ("gateway.traced_gateway",)
         await stack.enter_async_context(
-            children.running("gateway", traced, environment, gateway_answers)
+            children.running(
+                "gateway",
+                traced,
+                environment,
+                gateway_answers,
+                files=development.watch_contracts(),
+                check=partial(check_contracts, environment),
+            )
         )
         set_webhooks(simulator, ports.gateway_url, secrets.webhook)
         yield simulator

@@ -1,22 +1,29 @@
 """Subprocesses of the sandbox.
 
-Concurrency: one task starts, watches and stops them. Each has a process group of its
-own, so that Ctrl-C in a terminal does not reach it: the sandbox stops them one after
-the other. They inherit the sandbox's output.
+Concurrency: one task starts, watches and stops them; those that are started again when
+a file changes have a task each, see `restarting_process.py`. Each process has a process
+group of its own, so that Ctrl-C in a terminal does not reach it: the sandbox stops them
+one after the other. They inherit the sandbox's output.
 """
 
 import asyncio
 import contextlib
 import ctypes
+import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from gateway.background import cancel_and_wait
+from gateway.sandbox.launcher.restarting_process import RestartingProcess
+from gateway.sandbox.launcher.watched_files import WatchedFiles
 
 T = TypeVar("T")
 
@@ -36,6 +43,28 @@ class StopRequested(Exception):
     """A signal requested the stop of the sandbox."""
 
 
+class Program(Struct, frozen=True, kw_only=True):
+    """What is run as a subprocess.
+
+    Attributes:
+        name: its name in messages.
+        arguments: the path or name of the program, and its arguments.
+        environment: its complete environment.
+        directory: where it runs; None for the directory of this process.
+        has_children: whether signals go to the processes that it has started, too.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path | None = None
+    has_children: bool = False
+
+
+async def _is_ready() -> bool:
+    return True
+
+
 class Subprocesses:
     """The running processes by name, in the order in which they were started.
 
@@ -46,23 +75,28 @@ class Subprocesses:
     def __init__(self, output: int | None = None) -> None:
         self._output = output
         self._processes: dict[str, Process] = {}
+        self._restarting: list[RestartingProcess] = []
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
         """End `watch`; a second call kills the processes at once."""
         if self._stop.is_set():
-            for process in self._processes.values():
-                _signal(process, signal.SIGKILL)
+            restarting = (each.process for each in self._restarting)
+            for process in (*self._processes.values(), *restarting):
+                if process is not None:
+                    _signal(process, signal.SIGKILL)
         self._stop.set()
 
-    @asynccontextmanager
-    async def running(
+    def running(
         self,
         name: str,
         arguments: tuple[str, ...],
         environment: Mapping[str, str],
         ready: Callable[[], Awaitable[bool]],
-    ) -> AsyncIterator[None]:
+        *,
+        files: WatchedFiles | None = None,
+        check: Callable[[], Awaitable[bool]] = _is_ready,
+    ) -> AbstractAsyncContextManager[None]:
         """Run a Python module as a subprocess within the block.
 
         Args:
@@ -70,28 +104,90 @@ class Subprocesses:
             arguments: the module and its arguments.
             environment: its complete environment.
             ready: returns whether it is ready.
+            files: the files with whose change it is started again; None for never.
+            check: returns whether it can be started again.
 
         Raises:
             ProcessExited: it ended, or was not ready in time.
             StopRequested: a signal came before it was ready.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            *arguments,
+        program = Program(
+            name=name,
+            arguments=(sys.executable, "-P", "-m", *arguments),
+            environment=environment,
+        )
+        if files is None:
+            return self._running_once(program, ready)
+        return self._running_again(program, ready, files, check)
+
+    def running_program(
+        self, program: Program, files: WatchedFiles | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """Run any program as a subprocess within the block, without a wait for it.
+
+        Args:
+            program: the program.
+            files: the files with whose change it is started again; None for never.
+
+        Raises:
+            ProcessExited: it cannot be started.
+            StopRequested: a signal came before.
+        """
+        if files is None:
+            return self._running_once(program, _is_ready)
+        return self._running_again(program, None, files, _is_ready)
+
+    @asynccontextmanager
+    async def _running_once(
+        self, program: Program, ready: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[None]:
+        try:
+            process = await self._start(program)
+        except OSError as error:
+            raise ProcessExited(
+                f"the {program.name} cannot be started: {error.strerror}"
+            ) from None
+        self._processes[program.name] = process
+        try:
+            await self._until(ready, program.name)
+            yield
+        finally:
+            await _end(process, has_children=program.has_children)
+
+    @asynccontextmanager
+    async def _running_again(
+        self,
+        program: Program,
+        ready: Callable[[], Awaitable[bool]] | None,
+        files: WatchedFiles,
+        check: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[None]:
+        restarting = RestartingProcess(
+            program.name,
+            partial(self._start, program),
+            partial(_end, has_children=program.has_children),
+            files,
+            check,
+        )
+        self._restarting.append(restarting)
+        task = asyncio.create_task(restarting.run(), name=program.name)
+        try:
+            if ready is not None:
+                await self._until(ready, program.name, restarting)
+            yield
+        finally:
+            await cancel_and_wait(task)
+
+    async def _start(self, program: Program) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *program.arguments,
             stdin=DEVNULL,
             stdout=self._output,
-            env=environment,
+            env=program.environment,
+            cwd=program.directory,
             process_group=0,
             preexec_fn=_end_with_parent(),
         )
-        self._processes[name] = process
-        try:
-            await self._until(ready, name)
-            yield
-        finally:
-            await _end(process)
 
     async def watch(self) -> None:
         """Wait for `stop`.
@@ -125,11 +221,18 @@ class Subprocesses:
         finally:
             await cancel_and_wait(working, *others)
 
-    async def _until(self, ready: Callable[[], Awaitable[bool]], name: str) -> None:
+    async def _until(
+        self,
+        ready: Callable[[], Awaitable[bool]],
+        name: str,
+        restarting: RestartingProcess | None = None,
+    ) -> None:
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not self._stop.is_set():
                     self._check()
+                    if restarting is not None and restarting.has_ended:
+                        raise ProcessExited(f"the {name} did not start")
                     if await ready():
                         return
                     await asyncio.sleep(_POLL_SECONDS)
@@ -148,15 +251,22 @@ class Subprocesses:
                 )
 
 
-async def _end(process: Process) -> None:
-    _signal(process, signal.SIGTERM)
+async def _end(process: Process, *, has_children: bool = False) -> None:
+    send = _signal_group if has_children else _signal
+    send(process, signal.SIGTERM)
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await process.wait()
     finally:
-        _signal(process, signal.SIGKILL)
+        send(process, signal.SIGKILL)
         await process.wait()
+
+
+def _signal_group(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a process and to all processes that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

@@ -8,6 +8,8 @@ import grpc
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, Reply
 from botgateway.route.v1.event_pb2 import Event
 from google.protobuf import descriptor_pool, message_factory, text_format
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from grpc import aio
 
 from gateway.domain.bot_api_call import BotApiCall
@@ -191,9 +193,21 @@ async def _status(call: Any) -> str:  # noqa: ANN401 - of either kind
 
 
 def _as_text(method: str, request: bytes) -> str:
-    """Return a request in text format."""
+    """Return a request in text format.
+
+    The messages of a descriptor set are not in the default pool: their fields are shown
+    by number.
+    """
     service, _, name = method.strip("/").partition("/")
-    pool = descriptor_pool.Default()
-    descriptor = pool.FindServiceByName(service).methods_by_name[name]
-    message = message_factory.GetMessageClass(descriptor.input_type).FromString(request)
+    try:
+        descriptor = descriptor_pool.Default().FindServiceByName(service)
+    except KeyError:
+        message: Message = Empty.FromString(request)
+        return text_format.MessageToString(
+            message, as_utf8=True, print_unknown_fields=True
+        )
+    message_class = message_factory.GetMessageClass(
+        descriptor.methods_by_name[name].input_type
+    )
+    message = message_class.FromString(request)
     return text_format.MessageToString(message, as_utf8=True)

@@ -13,9 +13,11 @@ import pytest
 from gateway.sandbox.launcher import subprocesses as module
 from gateway.sandbox.launcher.subprocesses import (
     ProcessExited,
+    Program,
     StopRequested,
     Subprocesses,
 )
+from gateway.sandbox.launcher.watched_files import WatchedFiles
 from tests.support.waiting import wait_until
 
 Start = Callable[[str], AbstractAsyncContextManager[None]]
@@ -179,3 +181,43 @@ async def test_work_ends_with_a_signal_and_with_a_child(
 async def fail() -> None:
     """Fail like a fault in a program."""
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("watched", [False, True])
+async def test_a_program_ends_with_what_it_has_started(
+    file: Path, *, watched: bool
+) -> None:
+    """Such as a package manager that starts the service itself."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    children = Subprocesses(writing)
+
+    def all_have_closed_their_output() -> bool:
+        try:
+            return os.read(reading, 1) == b""
+        except BlockingIOError:
+            return False
+
+    words = ("sh", "-c", f"sleep 1000 & echo > {file}; wait; sleep 1000")
+    program = Program(
+        name="service",
+        arguments=words,
+        environment=dict(os.environ),
+        has_children=True,
+    )
+    files = WatchedFiles([file.parent / "none"]) if watched else None
+    async with children.running_program(program, files):
+        await wait_until(file.exists)
+        os.close(writing)
+        assert not all_have_closed_their_output()
+    await wait_until(all_have_closed_their_output)
+    os.close(reading)
+
+
+async def test_a_program_that_does_not_exist_is_reported(
+    children: Subprocesses,
+) -> None:
+    program = Program(name="service", arguments=("/nowhere",), environment={})
+    with pytest.raises(ProcessExited, match="the service cannot be started: No such"):
+        async with children.running_program(program):
+            pytest.fail("it does not run")

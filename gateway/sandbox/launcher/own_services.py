@@ -1,0 +1,128 @@
+"""The services of a developer that the launcher starts itself."""
+
+import os
+import shlex
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.launcher.service_targets import LOOPBACK, free_ports
+from gateway.sandbox.launcher.subprocesses import Program, Subprocesses
+from gateway.sandbox.launcher.watched_files import WatchedFiles
+
+_SECRETS = ("TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET")
+"""Settings of the gateway that no service needs."""
+
+
+class OwnService(Struct, frozen=True, kw_only=True):
+    """A service that is started by a command.
+
+    Attributes:
+        name: the name of the service, as in its settings.
+        command: the program and its arguments.
+        folder: where it runs; its files are watched.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+
+
+def read_commands(given: Iterable[str], services: Collection[str]) -> list[OwnService]:
+    """Parse the commands that start a developer's own services.
+
+    Args:
+        given: values such as "billing=python server.py", or with the folder of the
+            service "billing@services/billing=python server.py".
+        services: the names of all routed services, as in their settings.
+
+    Raises:
+        ConfigurationError: a name is unknown, a folder is missing, or a command is
+            malformed.
+    """
+    commands = []
+    problems = []
+    for each in given:
+        place, _, words = each.partition("=")
+        name, _, folder = place.partition("@")
+        try:
+            command = tuple(shlex.split(words))
+        except ValueError:
+            command = ()
+        if name.upper() not in services:
+            known = ", ".join(sorted(services)).lower()
+            problems.append(f"--run {each}: the services are {known}")
+        elif not command:
+            problems.append(f"--run {each}: should be {name}=command")
+        elif not Path(folder).is_dir():
+            problems.append(f"--run {each}: there is no folder {folder}")
+        commands.append(
+            OwnService(name=name.upper(), command=command, folder=Path(folder))
+        )
+    if problems:
+        raise ConfigurationError(problems)
+    return commands
+
+
+def add_targets(
+    commands: Iterable[OwnService],
+    targets: Mapping[str, str],
+    find_ports: Callable[[int], Sequence[int]] = free_ports,
+) -> dict[str, str]:
+    """Return the addresses of all services; a service without one gets a free port.
+
+    Args:
+        commands: start the services.
+        targets: the addresses that the developer passed, by service name.
+        find_ports: returns so many free ports.
+    """
+    missing = [each.name for each in commands if each.name not in targets]
+    found = zip(missing, find_ports(len(missing)), strict=True)
+    return {**targets, **{name: f"{LOOPBACK}:{port}" for name, port in found}}
+
+
+@asynccontextmanager
+async def running_services(
+    children: Subprocesses,
+    commands: Sequence[OwnService],
+    targets: Mapping[str, str],
+    *,
+    watch: bool,
+) -> AsyncIterator[None]:
+    """Run services within the block.
+
+    Args:
+        children: runs them.
+        commands: start them. PORT in their environment is the port to listen on.
+        targets: the addresses at which the gateway calls them.
+        watch: whether a service is started again when one of its files changes.
+
+    Raises:
+        ProcessExited: a service cannot be started.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in _SECRETS
+    }
+    async with AsyncExitStack() as stack:
+        for each in commands:
+            port = targets[each.name].rpartition(":")[2]
+            program = Program(
+                name=f"service {each.name.lower()}",
+                arguments=each.command,
+                environment={**inherited, "PORT": port},
+                directory=each.folder,
+                has_children=True,
+            )
+            files = WatchedFiles([each.folder]) if watch else None
+            await stack.enter_async_context(children.running_program(program, files))
+        yield
