@@ -15,13 +15,14 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway.sandbox.origin_guard import reject_foreign_requests
-from gateway.sandbox.simulator.bots import Bots, SharedState, SimulatedBot
+from gateway.sandbox.simulator.bots import Bots
 from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
 from gateway.sandbox.simulator.dispatcher import ApiCall, ApiDispatcher
 from gateway.sandbox.simulator.downloads import Downloads
 from gateway.sandbox.simulator.faults.one_shot import Fault, OneShotFaults
 from gateway.sandbox.simulator.faults.persistent import PersistentFaults
 from gateway.sandbox.simulator.limits.flood_limits import FloodLimits, LimitSettings
+from gateway.sandbox.simulator.simulated_bot import SharedState, SimulatedBot
 from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.state.users import MAX_USERS, Accounts

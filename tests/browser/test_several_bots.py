@@ -8,7 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.bots import SimulatedBot
+from gateway.sandbox.simulator.simulated_bot import SimulatedBot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

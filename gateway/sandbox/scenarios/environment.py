@@ -16,7 +16,7 @@ from msgspec import Struct
 from gateway.background import cancel_and_wait
 from gateway.sandbox.scenarios.observed_messages import ObservedMessages
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.bots import SimulatedBot
+from gateway.sandbox.simulator.simulated_bot import SimulatedBot
 from gateway.sandbox.simulator.state.event_stream import Listener, StreamClosed
 from gateway.sandbox.simulator.state.update_log import LogEntry
 from gateway.sandbox.simulator.validation.rules import Parameters

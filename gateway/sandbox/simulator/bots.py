@@ -1,4 +1,4 @@
-"""The bots of the simulator: each has its own chats, updates, webhook and files.
+"""The bots of the simulator, by their ids and tokens.
 
 Concurrency: one event loop. Adding a bot and replacing its token never wait. Updates
 are delivered within `Bots.running`, also those of a bot that is added there.
@@ -7,147 +7,28 @@ are delivered within `Bots.running`, also those of a bot that is added there.
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
-from msgspec import Struct
 
-from gateway.sandbox.simulator.actions.manual_updates import ManualUpdates
-from gateway.sandbox.simulator.actions.user_actions import UserActions
-from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery, open_session
-from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
-from gateway.sandbox.simulator.faults.persistent import PersistentFaults
-from gateway.sandbox.simulator.methods import BotApiMethods
-from gateway.sandbox.simulator.state.callback_queries import CallbackQueries
-from gateway.sandbox.simulator.state.chats import Chats
-from gateway.sandbox.simulator.state.event_stream import EventStream
-from gateway.sandbox.simulator.state.files import FileStore
-from gateway.sandbox.simulator.state.queries import OpenQueries
-from gateway.sandbox.simulator.state.update_log import UpdateLog
-from gateway.sandbox.simulator.state.users import Accounts, Users
-from gateway.sandbox.simulator.state.webhook import Webhook
-from gateway.sandbox.simulator.validation.rules import Parameters, number
+from gateway.sandbox.simulator.delivery.deliveries import open_session
+from gateway.sandbox.simulator.simulated_bot import (
+    ExecuteReply,
+    Management,
+    SharedState,
+    SimulatedBot,
+)
+from gateway.sandbox.simulator.state.users import sender
+from gateway.sandbox.simulator.validation.rules import (
+    Parameters,
+    bad_request,
+    number,
+)
 
 _TOKEN = re.compile(r"([0-9]{1,19}):[!-.0-~]+")
 _USERNAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
-
-
-class SharedState(Struct, frozen=True, kw_only=True):
-    """What all bots share.
-
-    Attributes:
-        accounts: the users.
-        update_log: the updates of all bots.
-        events: the events of all bots.
-        faults: the faults that are enabled.
-        delivery_timing: the timing of webhook deliveries.
-        strict: see `Simulator`.
-    """
-
-    accounts: Accounts
-    update_log: UpdateLog
-    events: EventStream
-    faults: PersistentFaults
-    delivery_timing: DeliveryTiming
-    strict: bool
-
-
-ExecuteReply = Callable[["SimulatedBot", str, bytes], None]
-"""Executes the method call in a response of a bot's webhook, given its content type and
-body."""
-
-
-class SimulatedBot:
-    """One bot.
-
-    Attributes:
-        token: the bot's token; calls with another one get 401.
-        profile: Telegram's User object of the bot.
-        users: the users, and which of them blocked the bot.
-        chats: the messages.
-        callback_queries: the pressed buttons, and the bot's answers.
-        queries: the other open queries, and the bot's answers.
-        webhook: the settings of the webhook.
-        deliveries: creates and delivers the updates.
-        methods: the methods of the Bot API.
-        files: the bot's files on Telegram's servers.
-        user_actions: acts as the bot's users.
-        manual_updates: creates updates of all other types.
-    """
-
-    def __init__(
-        self,
-        token: str,
-        name: str,
-        username: str,
-        shared: SharedState,
-        execute_reply: ExecuteReply,
-    ) -> None:
-        self.token = token
-        bot_id = number(token.partition(":")[0])
-        self.profile: Parameters = {
-            "id": bot_id,
-            "is_bot": True,
-            "first_name": name,
-            "username": username,
-        }
-        events, strict = shared.events.of_bot(bot_id), shared.strict
-        self.users = Users(events, shared.accounts)
-        self.chats = Chats(self.users, events)
-        self.callback_queries = CallbackQueries(events, strict=strict)
-        self.queries = OpenQueries(strict=strict)
-        self.webhook = Webhook()
-        self.deliveries = UpdateDelivery(
-            self.webhook,
-            shared.update_log,
-            events,
-            shared.delivery_timing,
-            lambda content_type, body: execute_reply(self, content_type, body),
-            bot_id,
-        )
-        self.methods = BotApiMethods(
-            self.profile,
-            users=self.users,
-            chats=self.chats,
-            callback_queries=self.callback_queries,
-            webhook=self.webhook,
-            deliveries=self.deliveries,
-            events=events,
-            strict=strict,
-        )
-        self.files = FileStore(self.chats)
-        self.methods.add({**self.queries.methods, "getFile": self.files.get_file})
-        self.user_actions = UserActions(
-            self.profile,
-            users=self.users,
-            chats=self.chats,
-            callback_queries=self.callback_queries,
-            deliveries=self.deliveries,
-            faults=shared.faults,
-            events=events,
-        )
-        self.manual_updates = ManualUpdates(self.users, self.deliveries, self.queries)
-
-    @property
-    def id(self) -> int:
-        """The id of the bot, which is the part of its token before the colon."""
-        return int(self.profile["id"])
-
-    def view(self, limit: int) -> Parameters:
-        """Return the state of the bot for a page.
-
-        Args:
-            limit: the maximum number of messages of each chat.
-        """
-        return {
-            "bot": self.profile,
-            "blocked": sorted(self.users.blocked),
-            "messages": self.chats.newest(limit),
-            "asked": self.chats.asked,
-            "commands": self.methods.menu,
-            "webhook": self.webhook.info,
-        }
 
 
 class Bots:
@@ -207,15 +88,41 @@ class Bots:
         bot = SimulatedBot(
             token, name.strip(), username, self._shared, self._execute_reply
         )
+        bot.methods.add(
+            {
+                "getManagedBotToken": lambda call: self._find_managed(bot, call).token,
+                "replaceManagedBotToken": partial(self._replace_managed_token, bot),
+            }
+        )
         self._by_id[bot_id] = self._by_token[token] = bot
         if self._session:
             bot.deliveries.start(self._session)
         return bot
 
+    def manage(self, bot: SimulatedBot, manager: SimulatedBot, owner_id: int) -> None:
+        """Let another bot manage a bot; the manager gets an update.
+
+        Args:
+            bot: the managed bot.
+            manager: the other bot.
+            owner_id: the user who created the managed bot.
+
+        Raises:
+            ValueError: there is no such user, or the bot would manage itself.
+        """
+        owner = manager.users.find(owner_id)
+        if not owner:
+            raise ValueError(f"there is no user {owner_id}")
+        if manager is bot:
+            raise ValueError("manager: a bot cannot manage itself")
+        bot.management = Management(manager, owner)
+        _tell_manager(bot)
+
     def replace_token(self, bot: SimulatedBot, token: str) -> None:
         """Revoke a bot's token; calls with it get 401 at once, also open ones.
 
-        Its webhook is gone, as at Telegram, and its unconfirmed updates are kept.
+        Its webhook is gone, as at Telegram, and its unconfirmed updates are kept. The
+        bot that manages it gets an update.
 
         Args:
             bot: the bot.
@@ -228,10 +135,8 @@ class Bots:
             raise ValueError(f"token: begins with {bot.id}, the id of the bot")
         if token == bot.token:
             raise ValueError("token: is the current one")
-        del self._by_token[bot.token]
-        bot.token = token
-        self._by_token[token] = bot
-        bot.deliveries.revoke_token()
+        self._change_token(bot, token)
+        _tell_manager(bot)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -245,6 +150,41 @@ class Bots:
             finally:
                 self._session = None
                 await asyncio.gather(*(bot.deliveries.stop() for bot in self))
+
+    def _change_token(self, bot: SimulatedBot, token: str) -> None:
+        del self._by_token[bot.token]
+        bot.token = token
+        self._by_token[token] = bot
+        bot.deliveries.revoke_token()
+
+    def _replace_managed_token(self, manager: SimulatedBot, call: Parameters) -> str:
+        bot = self._find_managed(manager, call)
+        # Whether Telegram also sends an update to the manager that did it is unknown.
+        self._change_token(bot, make_token(bot.id))
+        return bot.token
+
+    def _find_managed(self, manager: SimulatedBot, call: Parameters) -> SimulatedBot:
+        """Return the managed bot that a call names (telegram-bot-api: Client.cpp).
+
+        Raises:
+            ApiError: there is no such bot, or another one manages it.
+        """
+        bot_id = number(call.get("user_id"))
+        if bot_id <= 0:
+            raise bad_request("Invalid user_id specified")
+        bot = self._by_id.get(bot_id)
+        if not bot and not manager.users.find(bot_id):
+            raise bad_request("User not found")
+        if not bot or not bot.management or bot.management.manager is not manager:
+            raise bad_request("BOT_INVALID")
+        return bot
+
+
+def _tell_manager(bot: SimulatedBot) -> None:
+    """Create the update about a managed bot that is new or has another token."""
+    if bot.management:
+        content = {"user": sender(bot.management.owner), "bot": bot.profile}
+        bot.management.manager.deliveries.add("managed_bot", content)
 
 
 def make_token(bot_id: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.sandbox.simulator.bots import Bots, SimulatedBot
+from gateway.sandbox.simulator.bots import Bots
 from gateway.sandbox.simulator.faults.one_shot import Fault, OneShotFaults
 from gateway.sandbox.simulator.faults.persistent import PersistentFaults
 from gateway.sandbox.simulator.http_params import (
@@ -17,6 +17,7 @@ from gateway.sandbox.simulator.http_params import (
     response,
 )
 from gateway.sandbox.simulator.limits.flood_limits import FloodLimits
+from gateway.sandbox.simulator.simulated_bot import SimulatedBot
 from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
 
 MAX_CALLS = 10_000

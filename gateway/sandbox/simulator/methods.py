@@ -120,6 +120,7 @@ class BotApiMethods:
             "can_join_groups": True,
             "can_read_all_group_messages": False,
             "supports_inline_queries": False,
+            "can_manage_bots": True,
         }
 
     def _chat(self, parameters: Parameters) -> int:

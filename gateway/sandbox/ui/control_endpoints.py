@@ -4,13 +4,9 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.sandbox.simulator.actions.message_builder import InvalidInput
-from gateway.sandbox.simulator.bots import (
-    Bots,
-    SimulatedBot,
-    make_token,
-    parse_bot_id,
-)
+from gateway.sandbox.simulator.bots import Bots, make_token, parse_bot_id
 from gateway.sandbox.simulator.limits.flood_limits import FloodLimits, LimitSettings
+from gateway.sandbox.simulator.simulated_bot import SimulatedBot
 from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.ui.responses import json_handler, json_response
 
@@ -20,6 +16,8 @@ class _Bot(Struct, forbid_unknown_fields=True):
     name: str | None = None
     username: str | None = None
     token: str | None = None
+    manager: int | None = None
+    owner: int = 0
 
 
 class _Token(Struct, forbid_unknown_fields=True):
@@ -66,7 +64,12 @@ class ControlEndpoints:
         name: str | None,
         username: str | None,
         token: str | None,
+        manager: int | None,
+        owner: int,
     ) -> object:
+        manager_bot = find_bot(self._bots, manager)
+        if manager is not None and not manager_bot.users.find(owner):
+            raise InvalidInput(f"owner: there is no user {owner}")
         bot_id = id or max(bot.id for bot in self._bots) + 1
         try:
             token = token or make_token(bot_id)
@@ -76,6 +79,8 @@ class ControlEndpoints:
             )
         except ValueError as error:
             raise InvalidInput(str(error)) from None
+        if manager is not None:
+            self._bots.manage(bot, manager_bot, owner)
         self._events.publish("bot", **bot.view(1))
         return {"bot": bot.profile, "token": bot.token}
 

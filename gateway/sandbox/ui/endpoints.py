@@ -7,9 +7,10 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.sandbox.simulator.bots import Bots, SimulatedBot
+from gateway.sandbox.simulator.bots import Bots
 from gateway.sandbox.simulator.faults.persistent import FaultSettings
 from gateway.sandbox.simulator.limits.flood_limits import FloodLimits
+from gateway.sandbox.simulator.simulated_bot import SimulatedBot
 from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.validation.rules import Parameters

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.bots import SimulatedBot
+from gateway.sandbox.simulator.simulated_bot import SimulatedBot
 from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
 from gateway.sandbox.tracing.trace_model import UpdateTrace
 from tests.integration.sandbox.bot import TOKEN, Bot
