@@ -55,3 +55,24 @@ def export(directory: Path) -> None:
     from gateway.cli.contracts import export_protos
 
     export_protos(directory)
+
+
+@contracts.command("import")
+@click.option(
+    "--reflect",
+    "target",
+    required=True,
+    metavar="HOST:PORT",
+    help="A running server with gRPC's reflection.",
+)
+@click.option("-o", "--output", required=True, type=Path, metavar="FILE")
+@click.option("--tls", is_flag=True, help="Connect by TLS.")
+@click.option("--ca-file", type=Path, metavar="FILE", help="The authority for TLS.")
+def import_set(target: str, output: Path, *, tls: bool, ca_file: Path | None) -> None:
+    """Write the descriptor set of a running server.
+
+    It is an error if the server has lost the options that are the routes.
+    """
+    from gateway.cli.contracts import import_contracts
+
+    import_contracts(target, output, uses_tls=tls or bool(ca_file), ca_file=ca_file)

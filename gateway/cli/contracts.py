@@ -1,5 +1,6 @@
 """`telegram-gateway contracts`: checks, compares and exports contracts."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import click
 
 from gateway.cli.routes import find_contract_warnings
 from gateway.domain.errors import ConfigurationError
+from gateway.services.channels import TlsFiles
+from gateway.services.contracts.descriptor_sets import read_descriptor_set
 from gateway.services.contracts.exported_protos import read_protos
 from gateway.services.contracts.sources import load_contracts
+from gateway.services.reflection_client import import_contracts as ask_server
 from gateway.services.routing.route_table import RouteTable, combine_contracts
 from gateway.services.routing.table_diff import compare_tables
 
@@ -69,3 +73,22 @@ def export_protos(directory: Path) -> None:
         except OSError as error:
             raise ConfigurationError([f"{path}: {error.strerror}"]) from None
         click.echo(path)
+
+
+def import_contracts(
+    target: str, output: Path, *, uses_tls: bool, ca_file: Path | None
+) -> None:
+    """Write the descriptor set of a running server into a file.
+
+    Raises:
+        ConfigurationError: the server cannot be asked, its routes cannot be served, or
+            the file cannot be written.
+    """
+    tls = TlsFiles(ca_file=ca_file) if uses_tls else None
+    content = asyncio.run(ask_server(target, tls)).SerializeToString()
+    table = combine_contracts([read_descriptor_set(target, content)])
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise ConfigurationError([f"{output}: {error.strerror}"]) from None
+    click.echo("\n".join(table.format_lines()))
