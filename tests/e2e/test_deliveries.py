@@ -1,10 +1,170 @@
 """Services that speak first, with whole gateways."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.support.process import run, settings_of
+import grpc
+import pytest
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage
+from botgateway.delivery.v1.delivery_pb2 import DELIVERY_STATE_SENT
+from botgateway.delivery.v1.delivery_service_pb2 import (
+    GetRequest,
+    Recipient,
+    SendRequest,
+)
+from botgateway.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
+from grpc import aio
+
+from tests.support.backend import gate
+from tests.support.process import Process, run, serving_process, settings_of
+from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
+from tests.support.waiting import wait_until, wait_until_found
+
+if TYPE_CHECKING:
+    from botgateway.delivery.v1.delivery_service_pb2_grpc import (
+        DeliveryServiceAsyncStub,
+    )
+
+    Client = DeliveryServiceAsyncStub
+else:
+    Client = DeliveryServiceStub
+
+
+@contextlib.asynccontextmanager
+async def connect(port: int) -> AsyncIterator[Client]:
+    """Connect to the Delivery service, over a connection of its own."""
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    async with aio.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+        await channel.channel_ready()
+        yield DeliveryServiceStub(channel)
+
+
+def make_send(key: str, text: str, internal_user_id: str) -> SendRequest:
+    """Make a request to send a text to a user."""
+    return SendRequest(
+        recipient=Recipient(internal_user_id=internal_user_id),
+        messages=[OutgoingMessage(text=text)],
+        idempotency_key=key,
+    )
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Redis that keeps everything that it confirmed."""
+    server = RedisServer(tmp_path, "--appendonly yes --appendfsync always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["memory", "redis", "two workers"])
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the settings of each kind of gateway."""
+    if request.param == "memory":
+        return {}
+    server: RedisServer = request.getfixturevalue("redis")
+    return {
+        "REDIS_URL": server.url,
+        "WORKERS": "2" if request.param == "two workers" else "1",
+    }
+
+
+@contextlib.asynccontextmanager
+async def serving_deliveries(
+    settings: dict[str, str],
+) -> AsyncIterator[tuple[Process, int]]:
+    """Run a gateway with the Delivery service, and give its port."""
+    (port,) = free_ports(1)
+    async with serving_process({**settings, "DELIVERY_PORT": str(port)}) as gateway:
+        yield gateway, port
+
+
+def texts(gateway: Process) -> list[str]:
+    """Return the texts that Telegram got, in order."""
+    calls = gateway.simulator.sent
+    return [str(it.parameters["text"]) for it in calls if it.method == "sendMessage"]
+
+
+async def test_messages_of_a_service_come_in_order_with_replies(
+    settings: dict[str, str],
+) -> None:
+    async with serving_deliveries(settings) as (gateway, port):
+        await gateway.say(1, user=1001)
+        await wait_until(lambda: texts(gateway) == ["echo: hi"])
+        user = "u-1001"
+        opened = asyncio.Event()
+        gate(gateway.backend, opened, {1001})
+        await gateway.say(2, user=1001, text="slow")
+        await wait_until(lambda: len(gateway.backend.asked("SendMessage")) == 2)
+        expected = ["echo: hi", "echo: slow"]
+        delivery_ids = []
+        for number in range(6):
+            # A connection of its own reaches any worker.
+            async with connect(port) as client:
+                text = f"message {number}"
+                sent = await client.Send(make_send(f"k-{number}", text, user))
+                assert not sent.is_repeated
+                delivery_ids.append(sent.delivery_id)
+                expected.append(text)
+        assert texts(gateway) == ["echo: hi"]
+        opened.set()
+        await wait_until(lambda: len(texts(gateway)) >= len(expected))
+        async with connect(port) as client:
+            again = await client.Send(make_send("k-5", "message 5", user))
+            assert again.is_repeated
+            assert again.delivery_id == delivery_ids[-1]
+            with pytest.raises(aio.AioRpcError) as caught:
+                await client.Send(make_send("k-5", "another", user))
+            assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
+
+            async def is_sent() -> bool:
+                found = await client.Get(GetRequest(idempotency_key="k-5"))
+                return bool(found.status.state == DELIVERY_STATE_SENT)
+
+            await wait_until_found(is_sent)
+            found = await client.Get(GetRequest(delivery_id=again.delivery_id))
+            assert len(found.status.messages) == 1
+            await gateway.say(3, user=1001, text="last")
+        await wait_until(lambda: "echo: last" in texts(gateway))
+        assert texts(gateway) == [*expected, "echo: last"]
+
+
+async def test_a_stranger_is_not_found(settings: dict[str, str]) -> None:
+    async with serving_deliveries(settings) as (_, port), connect(port) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.Send(make_send("k", "hello", "nobody"))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_killed_gateway_loses_no_delivery_that_was_accepted(
+    redis: RedisServer,
+) -> None:
+    """It is killed between the OK and the sending, while a reply is in front."""
+    settings = {"REDIS_URL": redis.url}
+    async with serving_deliveries(settings) as (first, port):
+        await first.say(1, user=1001)
+        await wait_until(lambda: texts(first) == ["echo: hi"])
+        gate(first.backend, asyncio.Event(), {1001})
+        await first.say(2, user=1001, text="slow")
+        await wait_until(lambda: len(first.backend.asked("SendMessage")) == 2)
+        async with connect(port) as client:
+            sent = await client.Send(make_send("k", "accepted", "u-1001"))
+        first.process.kill()
+        await first.process.wait()
+        assert texts(first) == ["echo: hi"]
+    async with serving_deliveries(settings) as (second, port):
+        async with connect(port) as client:
+            again = await client.Send(make_send("k", "accepted", "u-1001"))
+            assert again.is_repeated
+            assert again.delivery_id == sent.delivery_id
+        await wait_until(lambda: "accepted" in texts(second))
+        await second.say(3, user=1001, text="last")
+        await wait_until(lambda: "echo: last" in texts(second))
+        assert texts(second) == ["echo: slow", "accepted", "echo: last"]
 
 
 async def test_all_problems_are_found_before_the_start(tmp_path: Path) -> None:
