@@ -133,6 +133,13 @@ def dev(
 @click.option("--token", help="Bot token, for your own calls.  [default: random]")
 @click.option("--secret", help="Webhook secret.  [default: random]")
 @click.option("--limits", is_flag=True, help="Enforce Telegram's limits of messages.")
+@click.option(
+    "--bot",
+    "bots",
+    multiple=True,
+    metavar="NAME",
+    help="Username of a bot; several bots if it is repeated.",
+)
 @click.pass_context
 def sandbox(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
@@ -146,6 +153,7 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
     token: str | None,
     secret: str | None,
     limits: bool,
+    bots: tuple[str, ...],
 ) -> None:
     """Run the gateway in a sandbox.
 
@@ -168,6 +176,7 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
             token=token,
             secret=secret,
             limits=limits,
+            bots=bots,
         )
     )
 

@@ -12,6 +12,7 @@ from gateway.config.settings import check_secret, check_token
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher import launch
 from gateway.sandbox.launcher.development import Development
+from gateway.sandbox.launcher.gateway_bots import find_name_problems
 from gateway.sandbox.launcher.own_services import add_targets
 from gateway.sandbox.launcher.service_targets import read_targets
 from gateway.sandbox.launcher.stack import Secrets
@@ -29,9 +30,16 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
     token: str | None,
     secret: str | None,
     limits: bool = False,
+    bots: Sequence[str] = (),
     development: Development | None = None,
 ) -> int:
-    """Run the sandbox and return the exit code."""
+    """Run the sandbox and return the exit code.
+
+    Raises:
+        ConfigurationError: an option is invalid.
+    """
+    if problems := find_name_problems(bots):
+        raise ConfigurationError(problems)
     services = load_route_table().service_names
     development = development or Development()
     run = launch.run_sandbox(
@@ -45,6 +53,7 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
         secrets=_build_secrets(token, secret),
         settings=_get_contract_settings(),
         limits=LimitSettings() if limits else None,
+        bots=bots,
         development=development,
     )
     return asyncio.run(run)

@@ -1,6 +1,7 @@
 """The settings with which the sandbox's gateway serves the bots of the simulator."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_urlsafe
@@ -8,6 +9,9 @@ from secrets import token_urlsafe
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.bots import make_token
 
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""The names of bots: Telegram's usernames that are also names in BOTS_FILE."""
+NAME_RULE = "a bot's name has 1 to 32 characters from a-z 0-9 _"
 _SECRET_VARIABLE = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 
 
@@ -63,13 +67,31 @@ def set_webhooks(simulator: Simulator, url: str, webhook_secret: str) -> None:
         url: the gateway's base URL.
         webhook_secret: the secret of all webhooks.
     """
-    address = f"{url}/webhook/telegram"
-    bots = list(simulator.bots)
-    for bot in bots:
-        path = "" if len(bots) == 1 else f"/{bot.profile['username']}"
-        bot.deliveries.set_webhook(
-            {"url": address + path, "secret_token": webhook_secret}
-        )
+    usernames = [bot.profile["username"] for bot in simulator.bots]
+    for index, bot in enumerate(simulator.bots):
+        path = get_webhook_path(usernames, index)
+        bot.deliveries.set_webhook({"url": url + path, "secret_token": webhook_secret})
+
+
+def get_webhook_path(usernames: Sequence[str], index: int = 0) -> str:
+    """Return the path of a bot's webhook; a single bot is not named in it.
+
+    Args:
+        usernames: the usernames of all bots.
+        index: the number of the bot, from 0.
+    """
+    path = "/webhook/telegram"
+    return f"{path}/{usernames[index]}" if len(usernames) > 1 else path
+
+
+def find_name_problems(usernames: Sequence[str]) -> list[str]:
+    """Return what is wrong with the names of the option `--bot`."""
+    problems = [
+        f"--bot {name}: {NAME_RULE}" for name in usernames if not NAME.fullmatch(name)
+    ]
+    if len(set(usernames)) < len(usernames):
+        problems.append("--bot: each bot needs a name of its own")
+    return problems
 
 
 def _token_variable(bot_id: int) -> str:

@@ -9,10 +9,11 @@ one kills it.
 """
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from gateway.background import BackgroundTasks
 from gateway.sandbox.launcher.development import Development
+from gateway.sandbox.launcher.gateway_bots import get_webhook_path
 from gateway.sandbox.launcher.service_targets import (
     LOOPBACK,
     free_ports,
@@ -43,6 +44,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
     secrets: Secrets | None = None,
     settings: Mapping[str, str] | None = None,
     limits: LimitSettings | None = None,
+    bots: Sequence[str] = (),
     development: Development | None = None,
 ) -> int:
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
@@ -60,6 +62,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
         secrets: the shared secrets, or None for random ones.
         settings: further settings of the gateway.
         limits: Telegram's limits of messages, or None to enforce none.
+        bots: the usernames of the bots, or none for a single one.
         development: what is started and watched for a developer; nothing if None.
 
     Returns:
@@ -95,9 +98,10 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
                 secrets=secrets,
                 settings=settings,
                 limits=limits,
+                bots=bots,
                 development=development,
             ):
-                sys.stdout.write(_welcome(ports, secrets))
+                sys.stdout.write(_welcome(ports, secrets, bots))
                 sys.stdout.flush()
                 await children.watch()
         except StopRequested:
@@ -125,7 +129,7 @@ def _fault(ports: Ports) -> str:
     return ""
 
 
-def _welcome(ports: Ports, secrets: Secrets) -> str:
+def _welcome(ports: Ports, secrets: Secrets, bots: Sequence[str]) -> str:
     gateway = ports.gateway_url
     ops = f"http://{LOOPBACK}:{ports.ops}"
     api = f"http://{LOOPBACK}:{ports.simulator}"
@@ -141,7 +145,7 @@ The sandbox is up. Ctrl-C stops it. Open its page in a browser:
 
 Or say something as user {USER} ("match", /start, /profile, /notifications off, /help):
 
-  curl -sS {gateway}/webhook/telegram \\
+  curl -sS {gateway}{get_webhook_path(bots)} \\
     -H 'Content-Type: application/json' \\
     -H 'X-Telegram-Bot-Api-Secret-Token: {secrets.webhook}' \\
     -d '{{"update_id": '$(date +%s)', "message": {{"message_id": 1, \

@@ -8,6 +8,7 @@ from pathlib import Path
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.launcher.gateway_bots import NAME, NAME_RULE
 from gateway.sandbox.scenarios.scenario import Scenario, Step, User
 from gateway.sandbox.scenarios.steps import GLOBAL_STEPS, USER_STEPS, duration
 from gateway.sandbox.scenarios.yaml_loader import YamlDocument, line
@@ -20,7 +21,6 @@ DEFAULT_PACE_SECONDS = 1.0
 
 _FIELDS = ("name", "users", "bots", "timeout", "pace", "steps")
 _NAME = re.compile(r"[^\W\d_][\w-]{0,63}")
-_BOT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -113,8 +113,8 @@ def _bots(document: YamlDocument, node: Node | None) -> list[str]:
 
 
 def _bot_name(given: str | None) -> str:
-    if given is None or not _BOT.fullmatch(given):
-        raise ValueError("a bot's name has 1 to 32 characters from a-z 0-9 _")
+    if given is None or not NAME.fullmatch(given):
+        raise ValueError(NAME_RULE)
     return given
 
 
