@@ -34,12 +34,7 @@ from gateway.http.server import (
 from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.signatures import StoreSignatures
 from gateway.observability.metrics import Metrics, ProcessMetrics
-from gateway.service_setup import (
-    get_call_limits,
-    get_own_tls_files,
-    get_tls_files,
-)
-from gateway.services.channels import ServiceChannels
+from gateway.service_setup import create_channels, get_call_limits
 from gateway.services.diagnosis.monitor import ServiceMonitor, list_rpc_services
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
@@ -118,14 +113,8 @@ async def open_gateway(
     """
     limits = divide_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
-    targets = {name: service.target for name, service in services.items()}
     async with (
-        ServiceChannels(
-            targets,
-            get_tls_files(settings),
-            instrumentation.interceptors(),
-            get_own_tls_files(services),
-        ) as channels,
+        create_channels(settings, services, instrumentation.interceptors()) as channels,
         BotApiConnections(
             settings.api_url, max_connections=limits.bot_api
         ) as connections,

@@ -1,11 +1,12 @@
-"""Converts the settings of services to what their channels and calls need."""
+"""Builds what the calls of services need from the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.services.call_limits import CallLimits
-from gateway.services.channels import TlsFiles
+from gateway.services.channels import ServiceChannels, TlsFiles
 
 
 def get_call_limits(services: Mapping[str, ServiceSettings]) -> dict[str, CallLimits]:
@@ -16,7 +17,30 @@ def get_call_limits(services: Mapping[str, ServiceSettings]) -> dict[str, CallLi
     }
 
 
-def get_tls_files(settings: Settings) -> TlsFiles | None:
+def create_channels(
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    interceptors: Sequence[Any] = (),
+) -> ServiceChannels:
+    """Create the channels to all services; they are not open yet.
+
+    Args:
+        settings: the gateway's settings.
+        services: the settings of the services, by name.
+        interceptors: wrap every call.
+
+    Raises:
+        ConfigurationError: a TLS file cannot be used.
+    """
+    return ServiceChannels(
+        {name: service.target for name, service in services.items()},
+        _get_tls_files(settings),
+        interceptors,
+        _get_own_tls_files(services),
+    )
+
+
+def _get_tls_files(settings: Settings) -> TlsFiles | None:
     """Return the TLS files of all services that have none of their own."""
     if not settings.services_tls:
         return None
@@ -27,7 +51,7 @@ def get_tls_files(settings: Settings) -> TlsFiles | None:
     )
 
 
-def get_own_tls_files(
+def _get_own_tls_files(
     services: Mapping[str, ServiceSettings],
 ) -> dict[str, TlsFiles | None]:
     """Return the TLS files of the services that have their own."""

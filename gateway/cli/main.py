@@ -20,6 +20,7 @@ from click.core import ParameterSource
 
 from gateway.cli.bot_commands import bots
 from gateway.cli.contract_commands import contracts
+from gateway.cli.diagnosis_commands import check, doctor
 from gateway.domain.errors import BotApiError, ConfigurationError, StoreError
 
 _UNWRITABLE = frozenset({errno.EBADF, errno.EDQUOT, errno.EIO, errno.ENOSPC})
@@ -340,6 +341,8 @@ def _exit(_: int, __: FrameType | None) -> None:
 
 cli.add_command(bots)
 cli.add_command(contracts)
+cli.add_command(check)
+cli.add_command(doctor)
 
 
 def main() -> None:

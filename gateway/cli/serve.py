@@ -7,12 +7,11 @@ from pathlib import Path
 
 from gateway import server
 from gateway.cli.bot_api import run_with_api
-from gateway.cli.routes import load_contracts_of_settings
+from gateway.cli.configuration import load_configuration
 from gateway.config.bots import load_bots
 from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
-from gateway.config.settings import Settings, load_settings_with_services
+from gateway.config.settings import Settings
 from gateway.config.unknown_settings import find_misspelled_settings
-from gateway.delivery_setup import find_delivery_problems
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.observability.logging import configure_logging
@@ -46,23 +45,9 @@ def run_gateway(
         ConfigurationError: the settings or the routes are invalid, or the gateway
             cannot start.
     """
-    overrides = {} if workers is None else {"workers": workers}
-    problems: list[str] = []
-    contracts = None
-    names: tuple[str, ...] = ()
-    try:
-        contracts = load_contracts_of_settings()
-        names = contracts.table.service_names
-    except ConfigurationError as error:
-        problems += error.problems
-    try:
-        settings, services = load_settings_with_services(names, overrides)
-    except ConfigurationError as error:
-        problems += [*error.problems, *find_misspelled_settings(names)]
-        raise ConfigurationError(problems) from None
-    problems += find_delivery_problems(settings)
-    if contracts is None or problems:
-        raise ConfigurationError(problems)
+    settings, services, contracts = load_configuration(
+        {} if workers is None else {"workers": workers}
+    )
     mode = choose_run_mode(settings.workers, worker_socket, program)
     table = contracts.table
     bots = load_bots(settings, table.service_names, table.route_names)
@@ -75,7 +60,7 @@ def run_gateway(
         settings.log_format,
     )
     if not isinstance(mode, Worker):
-        _log_warnings(contracts.warnings, find_misspelled_settings(names))
+        _log_warnings(contracts.warnings, find_misspelled_settings(services))
         for bot in polled:
             run_with_api(settings, bot, partial(free_from_webhook, take_over=take_over))
     return server.run(settings, services, table, mode, instrument(settings))

@@ -41,7 +41,7 @@ def count_file_bytes(message: bytes, path: Sequence[int]) -> int:
     messages = [(0, len(message), 0)] if path else []
     while messages:
         start, end, depth = messages.pop()
-        for number, content_start, content_end in _iter_fields(message, start, end):
+        for number, content_start, content_end in iter_fields(message, start, end):
             fields += 1
             if fields > _MAX_FIELDS:
                 return total
@@ -54,7 +54,7 @@ def count_file_bytes(message: bytes, path: Sequence[int]) -> int:
     return total
 
 
-def _iter_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def iter_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield number, start and end of each field with a length; zeros for other fields.
 
     Stop at bytes that are not a message; decoding reports them.

@@ -23,7 +23,7 @@ from gateway.mailboxes.redis.client.connection_factory import (
     is_unprotected,
     make_checked_connection_factory,
 )
-from gateway.mailboxes.redis.client.server_checks import check_durability
+from gateway.mailboxes.redis.client.server_checks import inspect_server
 from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
@@ -186,7 +186,7 @@ async def _log_durability_warnings(url: str) -> None:
             },
         )
     try:
-        for warning in await check_durability(make_connection):
+        for warning in (await inspect_server(make_connection)).warnings:
             logger.warning("redis_weakens_durability", extra={"reason": warning})
     except StoreUnavailable as error:
         logger.warning("redis_unavailable_at_start", extra={"reason": str(error)})

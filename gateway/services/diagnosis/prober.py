@@ -6,6 +6,7 @@ error of a channel is about one address only.
 
 import asyncio
 import contextlib
+import json
 import re
 import socket
 import ssl
@@ -19,14 +20,33 @@ from msgspec import Struct
 from gateway.services.diagnosis.grpc_errors import recognize_problem
 from gateway.services.diagnosis.health_rpc import Health, get_health
 from gateway.services.diagnosis.problems import ServiceProblem
+from gateway.services.diagnosis.reflection import list_services
 
 _CONNECT_SECONDS = 2
 """As long as a channel of the gateway tries to connect."""
 
 _CALL_SECONDS = 5.0
 
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "0.1s",
+                "backoffMultiplier": 1,
+                # As in the gateway's channels. A target that is unavailable is what a
+                # probe looks for.
+                "retryableStatusCodes": ["CANCELLED"],
+            },
+        }
+    ]
+}
+
 _OPTIONS = (
-    ("grpc.enable_retries", 0),
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.min_reconnect_backoff_ms", _CONNECT_SECONDS * 1000),
     # Share no connection, and no failure, with another channel to the target.
     ("grpc.use_local_subchannel_pool", 1),
@@ -77,8 +97,13 @@ class ServiceProber(Struct, frozen=True):
         )
         return max(findings, key=_rank)
 
+    async def list_services(self, target: str) -> list[str] | None:
+        """Return the full names of a target's services; None without reflection."""
+        async with self._open_channel(target) as channel:
+            return await list_services(channel, _CALL_SECONDS)
+
     @contextlib.asynccontextmanager
-    async def open_channel(
+    async def _open_channel(
         self, target: str, host: str | None = None
     ) -> AsyncIterator[aio.Channel]:
         """Open a channel that calls a service whatever health it reports.
@@ -101,7 +126,7 @@ class ServiceProber(Struct, frozen=True):
     async def _probe_address(
         self, address: str, host: str | None, services: Collection[str]
     ) -> Finding:
-        async with self.open_channel(address, host) as channel:
+        async with self._open_channel(address, host) as channel:
             try:
                 health = await get_health(channel, "", _CALL_SECONDS)
             except aio.AioRpcError as error:

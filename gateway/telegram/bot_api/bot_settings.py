@@ -17,6 +17,7 @@ class WebhookInfo(Struct):
 
     Attributes:
         url: the webhook's URL, or an empty string if none is set.
+        has_custom_certificate: whether Telegram trusts a certificate that was uploaded.
         pending_update_count: the number of updates that were not delivered yet,
             including those that are being delivered now.
         last_error_date: the time of the latest delivery error in seconds since the
@@ -28,6 +29,7 @@ class WebhookInfo(Struct):
     """
 
     url: str = ""
+    has_custom_certificate: bool = False
     pending_update_count: int = 0
     last_error_date: int = 0
     last_error_message: str = ""

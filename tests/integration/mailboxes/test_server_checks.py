@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
-from gateway.mailboxes.redis.client.server_checks import check_durability
+from gateway.mailboxes.redis.client.server_checks import inspect_server
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 
@@ -31,11 +31,11 @@ async def test_what_weakens_the_promise_is_reported(
     server = RedisServer(tmp_path, options)
     server.start()
     try:
-        warnings = await check_durability(make_connection_factory(server.url))
+        found = await inspect_server(make_connection_factory(server.url))
     finally:
         server.kill()
-    assert len(warnings) == len(says)
-    assert all(word in text for word, text in zip(says, warnings, strict=True))
+    assert len(found.warnings) == len(says)
+    assert all(word in text for word, text in zip(says, found.warnings, strict=True))
 
 
 async def test_a_server_that_may_not_be_asked_is_reported(tmp_path: Path) -> None:
@@ -44,15 +44,16 @@ async def test_a_server_that_may_not_be_asked_is_reported(tmp_path: Path) -> Non
     server.start()
     server.ask("ACL SETUSER default -info")
     try:
-        (warning,) = await check_durability(make_connection_factory(server.url))
+        found = await inspect_server(make_connection_factory(server.url))
     finally:
         server.kill()
+    (warning,) = found.warnings
     assert "no INFO" in warning
 
 
 async def test_a_server_that_does_not_answer_is_distinguished() -> None:
     """It is no reason to warn of anything."""
     with pytest.raises(StoreUnavailable):
-        await check_durability(
+        await inspect_server(
             make_connection_factory(f"redis://127.0.0.1:{free_ports(1)[0]}")
         )

@@ -3,19 +3,35 @@
 import asyncio
 import contextlib
 
+from msgspec import Struct
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
 from gateway.mailboxes.redis.client.pipeline import BATCH_TIMEOUT_SECONDS
-from gateway.mailboxes.redis.client.refusals import explain_refusal
+from gateway.mailboxes.redis.client.refusals import (
+    explain_failed_connection,
+    explain_refusal,
+)
 
 MIN_REDIS_VERSION = (7, 0)
 """The first version in which an error inside a script keeps its error code."""
 
 
-async def check_durability(make_connection: ConnectionFactory) -> list[str]:
-    """Return a warning for each server setting that puts accepted updates at risk.
+class ServerInspection(Struct, frozen=True):
+    """What the settings of a server say.
+
+    Attributes:
+        description: its version and role, and how it keeps data, in words.
+        warnings: one line for each setting that puts accepted updates at risk.
+    """
+
+    description: str
+    warnings: list[str]
+
+
+async def inspect_server(make_connection: ConnectionFactory) -> ServerInspection:
+    """Read the settings of a server.
 
     Raises:
         StoreUnavailable: the server does not answer or refuses the connection. The
@@ -38,13 +54,24 @@ async def check_durability(make_connection: ConnectionFactory) -> list[str]:
             "Redis permits no INFO: the gateway cannot notice that Redis has"
             " restarted and would not replay updates that were lost; permit INFO"
         )
-        return [warning]
+        return ServerInspection("Redis answers", [warning])
     except (RedisError, OSError) as error:
-        problem = explain_refusal(error) or "Redis does not answer"
+        problem = explain_refusal(error) or explain_failed_connection(error)
         raise StoreUnavailable(problem) from None
     finally:
         await connection.disconnect()
-    return _list_warnings(settings)
+    return ServerInspection(_describe(settings), _list_warnings(settings))
+
+
+def _describe(settings: dict[str, str]) -> str:
+    role = "a replica" if settings.get("role") == "slave" else "a primary"
+    file = f"appendfsync {settings.get('appendfsync', 'unknown')}"
+    if settings.get("aof_enabled") != "1":
+        file = "no append-only file"
+    return (
+        f"Redis {settings.get('redis_version', '')}, {role}, {file},"
+        f" maxmemory-policy {settings.get('maxmemory_policy', 'unknown')}"
+    )
 
 
 def _list_warnings(settings: dict[str, str]) -> list[str]:

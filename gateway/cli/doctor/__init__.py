@@ -1,0 +1,1 @@
+"""`telegram-gateway doctor`: connects to everything, and says what is wrong."""
