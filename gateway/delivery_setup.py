@@ -80,6 +80,7 @@ async def open_delivery_server(
         ],
         quotas=CallerQuotas(settings.workers, time.monotonic),
         handles=MessageHandles(settings.store_secrets),
+        call_methods=settings.allowed_call_methods,
         now=store.clock.now,
     )
     async with contextlib.AsyncExitStack() as stack:

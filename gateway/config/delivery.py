@@ -1,11 +1,20 @@
 """The settings of the Delivery service, which `Settings` includes."""
 
+import re
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.config.addresses import is_loopback
+
+DEFAULT_CALL_METHODS = (
+    "sendPoll,stopPoll,sendLocation,sendVenue,sendContact,sendDice,sendChecklist,"
+    "editMessageLiveLocation,stopMessageLiveLocation,editMessageChecklist,"
+    "sendInvoice,sendGame,sendPaidMedia,sendSticker,sendVideoNote,forwardMessage,"
+    "forwardMessages,copyMessage,copyMessages,setMessageReaction,sendChatAction"
+)
+"""Methods that only send something to a chat, or change what the bot sent."""
 
 
 class DeliverySettings(BaseSettings):
@@ -21,11 +30,25 @@ class DeliverySettings(BaseSettings):
     delivery_tls_client_ca_file: Path | None = None
     delivery_callers_file: Path | None = None
     delivery_host: str | None = None
+    delivery_call_methods: str = DEFAULT_CALL_METHODS
 
     @property
     def knows_delivery_callers(self) -> bool:
         """Whether the callers of the Delivery service have to identify themselves."""
         return bool(self.delivery_callers_file or self.delivery_tls_client_ca_file)
+
+    @property
+    def allowed_call_methods(self) -> frozenset[str]:
+        """The methods of the Bot API that services may call."""
+        methods = self.delivery_call_methods.split(",")
+        return frozenset(it.strip() for it in methods if it.strip())
+
+    @field_validator("delivery_call_methods")
+    @classmethod
+    def _check_call_methods(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9, ]*", value):
+            raise ValueError("is not a list of methods, separated by commas")
+        return value
 
     @field_validator("delivery_tls_key_file")
     @classmethod

@@ -8,6 +8,8 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 from botgateway.delivery.v1.delivery_service_pb2 import (
+    AmendRequest,
+    CallRequest,
     CancelRequest,
     GetRequest,
     SendRequest,
@@ -65,6 +67,8 @@ class DeliveryHandlers:
                 "Send": make(
                     self._bind("Send", SendRequest, rpcs.send, _SEND_UPLOAD_PATH)
                 ),
+                "Amend": make(self._bind("Amend", AmendRequest, rpcs.amend)),
+                "Call": make(self._bind("Call", CallRequest, rpcs.call)),
                 "Get": make(self._bind("Get", GetRequest, rpcs.get)),
                 "Cancel": make(self._bind("Cancel", CancelRequest, rpcs.cancel)),
             },

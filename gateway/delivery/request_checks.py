@@ -1,31 +1,27 @@
-"""Checks the fields that the requests for deliveries share, and reads their times."""
+"""Checks the fields that the requests for deliveries share."""
 
 from collections.abc import Iterator
 
 from botgateway.delivery.v1.delivery_pb2 import (
-    DELIVERY_PRIORITY_BULK,
-    DOUBT_POLICY_DROP,
-    REPORT_POLICY_ALL,
-    REPORT_POLICY_FAILURES,
-    REPORT_POLICY_NONE,
-    REPORT_POLICY_UNSPECIFIED,
     DeliveryPriority,
     DoubtPolicy,
+    ReportPolicy,
 )
-from botgateway.delivery.v1.delivery_service_pb2 import DeliveryOptions, Recipient
+from botgateway.delivery.v1.delivery_service_pb2 import (
+    AmendRequest,
+    CallRequest,
+    DeliveryOptions,
+    Recipient,
+    SendRequest,
+)
 from google.protobuf.timestamp_pb2 import Timestamp
-from msgspec import Struct
 
 from gateway.delivery.failures import Violation
-from gateway.domain.delivery import ReportPolicy
 
 MAX_KEY_LENGTH = 128
 MAX_COLLAPSE_KEY_LENGTH = 64
 
 MAX_SCHEDULE_SECONDS = 366 * 86400.0
-
-DEFAULT_LIFE_SECONDS = 86400.0
-"""How long after its time a delivery may be sent, unless the caller says otherwise."""
 
 _MAX_TELEGRAM_ID = 2**52
 """Telegram's ids have at most 52 significant bits (Bot API, Chat: id)."""
@@ -33,26 +29,22 @@ _MAX_TELEGRAM_ID = 2**52
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999 (google.protobuf.Timestamp)."""
 
-_REPORTS = {
-    REPORT_POLICY_UNSPECIFIED: ReportPolicy.NONE,
-    REPORT_POLICY_NONE: ReportPolicy.NONE,
-    REPORT_POLICY_FAILURES: ReportPolicy.FAILURES,
-    REPORT_POLICY_ALL: ReportPolicy.ALL,
-}
+AnyRequest = SendRequest | AmendRequest | CallRequest
+"""A request that makes a delivery."""
 
 
-class ReadOptions(Struct, frozen=True, kw_only=True):
-    """When and how to send a delivery, with all defaults filled in."""
+def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:
+    """Yield what is wrong with the fields that all requests for deliveries have.
 
-    not_before: float | None
-    expires_at: float
-    is_bulk: bool
-    collapse_key: str
-    repeat_if_doubtful: bool
-    report: ReportPolicy
+    Args:
+        request: the request.
+        now: seconds since the epoch.
+    """
+    yield from _check_idempotency_key(request.idempotency_key)
+    yield from _check_options(request.options, now)
 
 
-def check_idempotency_key(key: str) -> Iterator[Violation]:
+def _check_idempotency_key(key: str) -> Iterator[Violation]:
     """Yield what is wrong with an idempotency key."""
     if not _is_key(key, MAX_KEY_LENGTH):
         yield Violation(
@@ -84,7 +76,7 @@ def check_recipient(recipient: Recipient) -> Iterator[Violation]:
         yield Violation("recipient.message_thread_id", "is not a topic's id")
 
 
-def check_options(options: DeliveryOptions, now: float) -> Iterator[Violation]:
+def _check_options(options: DeliveryOptions, now: float) -> Iterator[Violation]:
     """Yield what is wrong with the options of a delivery.
 
     Args:
@@ -102,7 +94,7 @@ def check_options(options: DeliveryOptions, now: float) -> Iterator[Violation]:
     for field, value, known in (
         ("priority", options.priority, DeliveryPriority.values()),
         ("on_doubt", options.on_doubt, DoubtPolicy.values()),
-        ("report", options.report, list(_REPORTS)),
+        ("report", options.report, ReportPolicy.values()),
     ):
         if value not in known:
             yield Violation(f"options.{field}", "has an unknown value")
@@ -121,41 +113,15 @@ def _check_times(options: DeliveryOptions, now: float) -> Iterator[Violation]:
         return
     start = now
     if options.HasField("not_before"):
-        start = max(now, _read_time(options.not_before))
+        start = max(now, read_time(options.not_before))
         if start > now + MAX_SCHEDULE_SECONDS:
             yield Violation("options.not_before", "is more than 366 days ahead")
     if options.HasField("expire_time"):
-        expires_at = _read_time(options.expire_time)
+        expires_at = read_time(options.expire_time)
         if expires_at <= now:
             yield Violation("options.expire_time", "is over")
         elif expires_at <= start:
             yield Violation("options.expire_time", "is not later than not_before")
-
-
-def read_options(options: DeliveryOptions, now: float) -> ReadOptions:
-    """Return valid options with their defaults.
-
-    Args:
-        options: options in which `check_options` found nothing wrong.
-        now: seconds since the epoch.
-    """
-    not_before = None
-    if options.HasField("not_before"):
-        not_before = _read_time(options.not_before)
-        if not_before <= now:
-            not_before = None
-    if options.HasField("expire_time"):
-        expires_at = _read_time(options.expire_time)
-    else:
-        expires_at = (not_before or now) + DEFAULT_LIFE_SECONDS
-    return ReadOptions(
-        not_before=not_before,
-        expires_at=expires_at,
-        is_bulk=options.priority == DELIVERY_PRIORITY_BULK,
-        collapse_key=options.collapse_key,
-        repeat_if_doubtful=options.on_doubt != DOUBT_POLICY_DROP,
-        report=_REPORTS[options.report],
-    )
 
 
 def _is_key(key: str, max_length: int) -> bool:
@@ -166,5 +132,6 @@ def _is_valid_time(time: Timestamp) -> bool:
     return _MIN_TIMESTAMP <= time.seconds <= _MAX_TIMESTAMP and 0 <= time.nanos < 10**9
 
 
-def _read_time(time: Timestamp) -> float:
+def read_time(time: Timestamp) -> float:
+    """Return a valid time as seconds since the epoch."""
     return time.seconds + time.nanos / 1e9

@@ -6,11 +6,15 @@ a lease without an actor. `drain` waits for these tasks.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 import grpc
 from botgateway.delivery.v1.delivery_service_pb2 import (
+    AmendRequest,
+    AmendResponse,
+    CallRequest,
+    CallResponse,
     CancelRequest,
     CancelResponse,
     GetRequest,
@@ -21,7 +25,9 @@ from botgateway.delivery.v1.delivery_service_pb2 import (
 )
 
 from gateway.config.delivery_callers import Caller
+from gateway.delivery.amendment_checks import check_amendment
 from gateway.delivery.bots import DeliveryBot, find_bot
+from gateway.delivery.call_methods import check_call
 from gateway.delivery.failures import (
     RpcFailure,
     Violation,
@@ -31,19 +37,14 @@ from gateway.delivery.failures import (
 from gateway.delivery.message_checks import check_messages
 from gateway.delivery.quotas import CallerQuotas
 from gateway.delivery.records import build_status
-from gateway.delivery.request_checks import (
-    check_idempotency_key,
-    check_options,
-    check_recipient,
-    read_options,
-)
+from gateway.delivery.request_checks import check_common, check_recipient
+from gateway.delivery.requests import build_delivery
 from gateway.domain.delivery import (
     Delivery,
     DeliveryKind,
     DeliveryRecord,
     DeliveryState,
     compute_delivery_id,
-    compute_fingerprint,
 )
 from gateway.domain.delivery_store import DeliveryPutResult
 from gateway.domain.errors import IdempotencyKeyReused
@@ -80,6 +81,7 @@ class DeliveryRpcs:
         list_bots: returns the bots of this gateway, which may change.
         quotas: limits the callers.
         handles: signs the handles of sent messages.
+        call_methods: the methods of the Bot API that services may call.
         now: returns the seconds since the epoch.
     """
 
@@ -92,6 +94,7 @@ class DeliveryRpcs:
         list_bots: Callable[[], Sequence[DeliveryBot]],
         quotas: CallerQuotas,
         handles: MessageHandles,
+        call_methods: Collection[str],
         now: Callable[[], float],
     ) -> None:
         self._enqueue = enqueue
@@ -100,6 +103,7 @@ class DeliveryRpcs:
         self._list_bots = list_bots
         self._quotas = quotas
         self._handles = handles
+        self._call_methods = call_methods
         self._now = now
         self._puts: set[asyncio.Task[DeliveryPutResult]] = set()
 
@@ -111,37 +115,63 @@ class DeliveryRpcs:
             *_check_bot(bot, request.recipient.bot, "recipient.bot"),
             *check_recipient(request.recipient),
             *check_messages(list(request.messages)),
-            *check_idempotency_key(request.idempotency_key),
-            *check_options(request.options, now),
+            *check_common(request, now),
         ]
         if bot is None or violations:
             raise build_invalid_argument(violations)
         self._take_quota(caller)
         chat_id = await self._find_chat(bot, request.recipient)
-        content = request.SerializeToString(deterministic=True)
-        options = read_options(request.options, now)
-        delivery = Delivery(
-            delivery_id=compute_delivery_id(
-                bot.bot_id, caller.name, request.idempotency_key
-            ),
-            ordering_key=f"{bot.bot_id}/{chat_id}",
-            bot_id=bot.bot_id,
-            caller=caller.name,
-            idempotency_key=request.idempotency_key,
-            fingerprint=compute_fingerprint(DeliveryKind.SEND, content),
-            kind=DeliveryKind.SEND,
-            request=content,
-            chat_id=chat_id,
-            accepted_at=now,
-            not_before=options.not_before,
-            expires_at=options.expires_at,
-            is_bulk=options.is_bulk,
-            collapse_key=options.collapse_key,
-            repeat_if_doubtful=options.repeat_if_doubtful,
-            report=options.report,
+        delivery = build_delivery(
+            DeliveryKind.SEND, request, caller.name, bot.bot_id, chat_id, now
         )
         is_repeated = await self._put(delivery)
         return SendResponse(delivery_id=delivery.delivery_id, is_repeated=is_repeated)
+
+    async def amend(self, caller: Caller, request: AmendRequest) -> AmendResponse:
+        """Change a message that was sent before."""
+        now = self._now()
+        handle = self._handles.decode(request.handle)
+        violations = [*check_amendment(request), *check_common(request, now)]
+        if handle is None:
+            violations.insert(0, Violation("handle", "is not a handle of this gateway"))
+        if handle is None or violations:
+            raise build_invalid_argument(violations)
+        bot = find_bot(self._list_bots(), caller, str(handle.bot_id))
+        if bot is None:
+            raise build_invalid_argument(
+                [Violation("handle", "is of a bot that this gateway does not have")]
+            )
+        self._take_quota(caller)
+        delivery = build_delivery(
+            DeliveryKind.AMEND, request, caller.name, bot.bot_id, handle.chat_id, now
+        )
+        is_repeated = await self._put(delivery)
+        return AmendResponse(delivery_id=delivery.delivery_id, is_repeated=is_repeated)
+
+    async def call(self, caller: Caller, request: CallRequest) -> CallResponse:
+        """Call a method of the Bot API."""
+        now = self._now()
+        bot = find_bot(self._list_bots(), caller, request.recipient.bot)
+        violations = [
+            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
+            *check_recipient(request.recipient),
+            *check_call(request),
+            *check_common(request, now),
+        ]
+        if bot is None or violations:
+            raise build_invalid_argument(violations)
+        if request.method not in self._call_methods:
+            raise RpcFailure(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "the method is not in DELIVERY_CALL_METHODS",
+            )
+        self._take_quota(caller)
+        chat_id = await self._find_chat(bot, request.recipient)
+        delivery = build_delivery(
+            DeliveryKind.CALL, request, caller.name, bot.bot_id, chat_id, now
+        )
+        is_repeated = await self._put(delivery)
+        return CallResponse(delivery_id=delivery.delivery_id, is_repeated=is_repeated)
 
     async def get(self, caller: Caller, request: GetRequest) -> GetResponse:
         """Return the state of a delivery."""

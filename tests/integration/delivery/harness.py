@@ -76,6 +76,7 @@ def make_rpcs(
         list_bots=lambda: bots,
         quotas=CallerQuotas(workers, clock.uptime),
         handles=MessageHandles(["a secret"]),
+        call_methods={"sendPoll"},
         now=clock.now,
     )
 
