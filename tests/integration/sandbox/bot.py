@@ -35,6 +35,14 @@ class Bot:
         assert answer["ok"], answer
         return answer["result"]
 
+    async def control(
+        self, endpoint: str, /, **fields: object
+    ) -> tuple[int, dict[str, Any]]:
+        """Post to a control endpoint, below /do; gives status and answer."""
+        url = f"{self.url}/do/{endpoint}"
+        async with self.session.post(url, json=fields) as response:
+            return response.status, await response.json()
+
     async def page(self, path: str) -> str:
         """Get a page for people."""
         async with self.session.get(f"{self.url}{path}") as response:

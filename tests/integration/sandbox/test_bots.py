@@ -1,7 +1,5 @@
 """Several bots in one simulator: what they share, and what belongs to each of them."""
 
-from typing import Any
-
 import aiohttp
 import pytest
 from aiohttp import web
@@ -27,13 +25,6 @@ def other(simulator: Simulator) -> SimulatedBot:
 def caller(bot: Bot, other: SimulatedBot) -> Bot:
     """What calls the Bot API as the second bot."""
     return Bot(bot.session, bot.url, other.token)
-
-
-async def do(caller: Bot, what: str, /, **fields: object) -> tuple[int, dict[str, Any]]:
-    """Post to a control endpoint; gives status and answer."""
-    url = f"{caller.url}/do/{what}"
-    async with caller.session.post(url, json=fields) as response:
-        return response.status, await response.json()
 
 
 async def test_methods_answer_for_the_bot_of_the_token(bot: Bot, caller: Bot) -> None:
@@ -182,7 +173,7 @@ async def test_a_replaced_token_is_refused_at_once(
     other: SimulatedBot, caller: Bot
 ) -> None:
     """Its webhook is gone, and what is pending is kept."""
-    status, answer = await do(caller, "token", bot=777)
+    status, answer = await caller.control("token", bot=777)
     assert status == 200
     assert (await caller.call("getMe"))["error_code"] == 401
     assert answer["token"].startswith("777:")
@@ -191,7 +182,7 @@ async def test_a_replaced_token_is_refused_at_once(
         "setWebhook", url="http://127.0.0.1:9/", allowed_updates=["message"]
     )
     await other.user_actions.say(1001, "hello")
-    status, answer = await do(caller, "token", bot=777, token="777:newest")
+    status, answer = await caller.control("token", bot=777, token="777:newest")
     assert (status, answer["token"]) == (200, "777:newest")
     newest = Bot(caller.session, caller.url, "777:newest")
     info = await newest.result("getWebhookInfo")
@@ -204,12 +195,12 @@ async def test_a_replaced_token_is_refused_at_once(
 
 async def test_a_bot_is_added_over_http(simulator: Simulator, bot: Bot) -> None:
     """With a token, a name and a username, or with defaults."""
-    status, added = await do(
-        bot, "bot", token=OTHER, name="Support", username="support_bot"
+    status, added = await bot.control(
+        "bot", token=OTHER, name="Support", username="support_bot"
     )
     assert (status, added["token"]) == (200, OTHER)
     assert added["bot"]["username"] == "support_bot"
-    _, another = await do(bot, "bot")
+    _, another = await bot.control("bot")
     assert another["bot"]["id"] == 123457
     me = await Bot(bot.session, bot.url, another["token"]).result("getMe")
     assert me["username"] == "sandbox_123457_bot"
@@ -234,7 +225,7 @@ async def test_a_bot_is_added_over_http(simulator: Simulator, bot: Bot) -> None:
 async def test_what_cannot_be_is_refused(
     bot: Bot, name: str, fields: dict[str, object], error: str
 ) -> None:
-    status, answer = await do(bot, name, **fields)
+    status, answer = await bot.control(name, **fields)
     assert status == 400
     assert answer["error"].startswith(error)
 
@@ -243,8 +234,8 @@ async def test_actions_and_pages_name_the_bot(
     other: SimulatedBot, bot: Bot, caller: Bot
 ) -> None:
     """Without a name they are about the first one."""
-    await do(bot, "say", user=1001, text="to the second", bot=777)
-    await do(bot, "say", user=1001, text="to the first")
+    await bot.control("say", user=1001, text="to the second", bot=777)
+    await bot.control("say", user=1001, text="to the first")
     await caller.result("sendMessage", chat_id=1001, text="from the second")
     assert "to the first" in await bot.page("/chats/1001")
     page = await bot.page("/chats/1001?bot=777")
@@ -270,7 +261,7 @@ async def test_a_page_hears_which_bot_an_event_is_about(
         await caller.result("sendMessage", chat_id=1001, text="hi")
         heard = await listener.take(60)
         assert b'"type":"message","bot_id":777' in heard
-        await do(bot, "bot", token="778:secret-of-a-bot")
+        await bot.control("bot", token="778:secret-of-a-bot")
         heard = await listener.take(60)
     assert b'"type":"bot"' in heard
     assert b"secret-of-a-bot" not in heard

@@ -12,13 +12,6 @@ from tests.integration.sandbox.receiver import Receiver
 from tests.support.waiting import wait_until
 
 
-async def do(caller: Bot, what: str, /, **fields: object) -> tuple[int, Any]:
-    """Post to a control endpoint; gives status and answer."""
-    url = f"{caller.url}/do/{what}"
-    async with caller.session.post(url, json=fields) as response:
-        return response.status, await response.json()
-
-
 async def view(caller: Bot) -> Any:  # noqa: ANN401 - any JSON
     """Get the limits and the counts."""
     async with caller.session.get(f"{caller.url}/limits") as response:
@@ -32,7 +25,7 @@ async def test_limits_are_off_until_they_are_switched_on(
     for _ in range(5):
         await bot.result("sendMessage", chat_id=1001, text="a")
     assert await view(bot) == {"settings": None, "bots": {}, "holds": []}
-    status, answer = await do(bot, "limits", on=True, chat_burst=2)
+    status, answer = await bot.control("limits", on=True, chat_burst=2)
     assert status == 200
     assert answer["settings"] == {
         "bot_calls": 30,
@@ -62,13 +55,13 @@ async def test_limits_are_off_until_they_are_switched_on(
         "early_calls": 0,
         "highest": 3,
     }
-    assert (await do(bot, "limits", on=False))[1]["settings"] is None
+    assert (await bot.control("limits", on=False))[1]["settings"] is None
     await bot.result("sendMessage", chat_id=1001, text="a")
 
 
 async def test_what_is_counted_has_no_text(bot: Bot) -> None:
-    await do(bot, "limits", on=True)
-    await do(bot, "hold", chat=1001, seconds=37)
+    await bot.control("limits", on=True)
+    await bot.control("hold", chat=1001, seconds=37)
     await bot.call("sendMessage", chat_id=1001, text="a secret")
     assert "secret" not in str(await view(bot))
 
@@ -76,7 +69,7 @@ async def test_what_is_counted_has_no_text(bot: Bot) -> None:
 async def test_one_chat_can_be_told_to_wait(simulator: Simulator, bot: Bot) -> None:
     """Others go on, and each call into it is counted."""
     simulator.bots.add("777:other", "Support", "support_bot")
-    await do(bot, "hold", chat=1001, seconds=37)
+    await bot.control("hold", chat=1001, seconds=37)
     answer = await bot.call("sendMessage", chat_id=1001, text="a")
     assert answer["parameters"] == {"retry_after": 37}
     assert not (await bot.call("sendChatAction", chat_id=1001, action="typing"))["ok"]
@@ -85,7 +78,7 @@ async def test_one_chat_can_be_told_to_wait(simulator: Simulator, bot: Bot) -> N
     await other.result("sendMessage", chat_id=1001, text="a")
     (hold,) = (await view(bot))["holds"]
     assert (hold["calls"], hold["state"]) == (1, "holding")
-    await do(bot, "hold", chat=1001, seconds=0)
+    await bot.control("hold", chat=1001, seconds=0)
     await bot.result("sendMessage", chat_id=1001, text="a")
 
 
@@ -117,6 +110,6 @@ async def test_a_call_in_a_webhook_response_is_limited_too(
 async def test_what_cannot_be_is_refused(
     bot: Bot, what: str, fields: dict[str, object]
 ) -> None:
-    status, answer = await do(bot, what, **fields)
+    status, answer = await bot.control(what, **fields)
     assert status == 400
     assert answer["error"]

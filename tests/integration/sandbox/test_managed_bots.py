@@ -11,13 +11,6 @@ from tests.integration.sandbox.bot import Bot
 MANAGED = 777
 
 
-async def do(caller: Bot, what: str, /, **fields: object) -> tuple[int, dict[str, Any]]:
-    """Post to a control endpoint; gives status and answer."""
-    url = f"{caller.url}/do/{what}"
-    async with caller.session.post(url, json=fields) as response:
-        return response.status, await response.json()
-
-
 @pytest.fixture
 def managed(simulator: Simulator) -> SimulatedBot:
     """A bot that the first one manages for Ada."""
@@ -63,7 +56,7 @@ async def test_a_manager_learns_that_somebody_replaced_a_token(
     bot: Bot, managed: SimulatedBot
 ) -> None:
     await updates_of(bot)
-    await do(bot, "token", bot=MANAGED, token="777:second-token")
+    await bot.control("token", bot=MANAGED, token="777:second-token")
     (update,) = await updates_of(bot)
     assert update["managed_bot"]["bot"]["id"] == MANAGED
     token = await bot.result("getManagedBotToken", user_id=MANAGED)
@@ -92,7 +85,9 @@ async def test_nobody_else_gets_the_token(
 
 
 async def test_a_managed_bot_is_added_over_http(simulator: Simulator, bot: Bot) -> None:
-    status, added = await do(bot, "bot", token="777:brand", manager=123456, owner=1002)
+    status, added = await bot.control(
+        "bot", token="777:brand", manager=123456, owner=1002
+    )
     assert status == 200
     (update,) = await updates_of(bot)
     assert update["managed_bot"]["user"]["first_name"] == "Grace"
@@ -101,7 +96,7 @@ async def test_a_managed_bot_is_added_over_http(simulator: Simulator, bot: Bot) 
         (5, 1001, "there is no bot 5"),
         (123456, 5, "owner: there is no user 5"),
     ):
-        status, answer = await do(bot, "bot", manager=manager, owner=owner)
+        status, answer = await bot.control("bot", manager=manager, owner=owner)
         assert (status, answer["error"]) == (400, error)
     assert len(list(simulator.bots)) == 2
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.sandbox.simulator.limits.flood_limits import FloodLimits, LimitSettings
 from gateway.sandbox.simulator.validation.rules import ApiError
@@ -130,6 +132,42 @@ def test_edits_count_for_chats_and_what_is_no_message_counts_for_nothing(
     assert bool(telegram.call(7, method)) == is_limited
     if is_limited:
         assert telegram.counts("bot")["calls"] == (2 if is_message else 0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.1, 0.5, 1.0, 7.0]),
+            st.sampled_from([1, 2, -1]),
+            st.sampled_from(["sendMessage", "editMessageText"]),
+            st.booleans(),
+        ),
+        max_size=60,
+    )
+)
+def test_a_call_is_admitted_if_every_limit_has_space(
+    calls: list[tuple[float, int, str, bool]],
+) -> None:
+    """As in a model that looks at all admitted calls each time."""
+    settings = LimitSettings(
+        bot_calls=3, paid_calls=4, chat_burst=2, group_calls=2, group_seconds=10
+    )
+    telegram, admitted = Telegram(settings), list[tuple[float, object]]()
+
+    def has_space(limit: int, seconds: float, of: object) -> bool:
+        recent = [at for at, key in admitted if key == of and at + seconds > now]
+        return len(recent) < limit
+
+    for pause, chat, method, is_paid in calls:
+        telegram.now = now = telegram.now + pause
+        keys: dict[object, bool] = {chat: has_space(2, 2.0 if chat > 0 else 10.0, chat)}
+        if method == "sendMessage":
+            kind = "paid" if is_paid else "bot"
+            keys[kind] = has_space(4 if is_paid else 3, 1.0, kind)
+        wait = telegram.call(chat, method, allow_paid_broadcast=is_paid)
+        assert (wait == 0) == all(keys.values())
+        if not wait:
+            admitted += [(now, key) for key in keys]
 
 
 def test_each_bot_has_limits_of_its_own() -> None:
