@@ -5,8 +5,11 @@ from typing import Any
 
 import yaml
 
+# The loader in C needs a tenth of the time; not every build of PyYAML has it.
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class _Loader(yaml.SafeLoader):
+
+class _Loader(_SafeLoader):  # type: ignore[misc,valid-type]  # as it is chosen here
     """Rejects keys that occur twice, of which YAML would keep the last."""
 
     def construct_mapping(
@@ -22,7 +25,8 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem_mark=key.start_mark)
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def read_yaml(path: Path, problems: list[str]) -> Any:  # noqa: ANN401 - any document

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ class BotAtTelegram:
         token: the only valid token.
         webhook: the parameters of the last setWebhook.
         calls: the methods and parameters of all calls, oldest first.
+        called_at: the times of these calls.
         answers: responses that replace the next ones, by method.
         updates: updates for getUpdates.
     """
@@ -30,6 +32,7 @@ class BotAtTelegram:
         self.token = token
         self.webhook: dict[str, Any] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.called_at: list[float] = []
         self.answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.updates: list[dict[str, Any]] = []
 
@@ -88,8 +91,8 @@ class FakeBotApi:
 
     def __init__(self, tokens: Iterable[str] = ()) -> None:
         self.bots: dict[int, BotAtTelegram] = {}
-        self.refused_tokens = 0
-        """The number of calls with a token that is not valid."""
+        self.refusals: list[tuple[float, str]] = []
+        """The times and tokens of the calls with a token that is not valid."""
         self.latency = 0.0
         """How long each call takes, in seconds."""
         for token in tokens:
@@ -100,6 +103,11 @@ class FakeBotApi:
         bot = BotAtTelegram(token)
         self.bots[bot.bot_id] = bot
         return bot
+
+    @property
+    def refused_tokens(self) -> int:
+        """The number of calls with a token that is not valid."""
+        return len(self.refusals)
 
     def has_refused(self, count: int) -> bool:
         """Return whether more calls than these had a token that is not valid."""
@@ -112,13 +120,14 @@ class FakeBotApi:
         if self.latency:
             await asyncio.sleep(self.latency)
         if bot is None or bot.token != token:
-            self.refused_tokens += 1
+            self.refusals.append((time.monotonic(), token))
             return _respond(
                 {"ok": False, "error_code": 401, "description": "Unauthorized"}
             )
         method = request.match_info["method"]
         parameters = json.loads(body) if body else {}
         bot.calls.append((method, parameters))
+        bot.called_at.append(time.monotonic())
         if bot.answers[method]:
             return _respond(bot.answers[method].pop(0))
         result = await bot.answer(method, parameters)
