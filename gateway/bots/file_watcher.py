@@ -4,6 +4,10 @@ The file is the only truth: it names tokens by reference, and these files have t
 each machine anyway. Every process looks at it once a second, and before it refuses an
 update. So a process that would look too late accepts what another one accepts already.
 
+Whoever replaces a file, as Kubernetes and careful editors do, changes its directory. So
+a look at the directories replaces most looks at each of the files that BOTS_FILE refers
+to, of which there may be thousands.
+
 Concurrency: one background task. A lock makes changes follow one another; a request
 that finds the file changed waits until the change is taken up.
 """
@@ -21,7 +25,10 @@ from gateway.domain.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
-"""The interval between looks at the files."""
+"""The interval between looks at BOTS_FILE and the directories."""
+
+LOOKS_PER_FULL_LOOK = 10
+"""One of so many looks is at every file: some editors change a file in place."""
 
 _Fingerprint = Sequence[tuple[int, int, int] | None]
 """What changes whenever files change: times, inodes and sizes."""
@@ -49,22 +56,26 @@ class BotsFileWatcher:
         self._tick = tick
         self._load = load
         self._apply = apply
-        self._paths = loaded.paths
-        # The files may have changed since they were read.
-        self._fingerprint: _Fingerprint = ()
-        self._main_fingerprint: _Fingerprint = ()
         self._lock = asyncio.Lock()
         self._changes = 0
         self.problems: Sequence[str] = ()
         """The problems of the file; none if the running bots are those of the file."""
+        self._set_paths(loaded.paths)
+        # The files may have changed since they were read: the first look reads them.
+        self._known: dict[Sequence[Path], _Fingerprint] = {}
 
     async def run(self) -> None:
         """Look for changes until this is cancelled."""
+        look = 0
         while True:
             async with self._lock:
-                if await asyncio.to_thread(self._read_state) != self._fingerprint:
+                is_full = look % LOOKS_PER_FULL_LOOK == 0
+                paths = self._paths if is_full else self._places
+                found = await asyncio.to_thread(_read_fingerprint, paths)
+                if found != self._known.get(paths):
                     await self._reload()
             self._tick()
+            look += 1
             await asyncio.sleep(CHECK_SECONDS)
 
     async def update(self) -> bool:
@@ -74,24 +85,28 @@ class BotsFileWatcher:
         a second has to touch BOTS_FILE afterwards.
         """
         changes = self._changes
-        if (
-            not self._lock.locked()
-            and _read_fingerprint(self._paths[:1]) == self._main_fingerprint
-        ):
+        if not self._lock.locked() and not self._is_main_changed():
             return False
         async with self._lock:
-            if _read_fingerprint(self._paths[:1]) != self._main_fingerprint:
+            if self._is_main_changed():
                 await self._reload()
         return self._changes != changes
 
-    def _read_state(self) -> _Fingerprint:
-        return _read_fingerprint(self._paths)
+    def _is_main_changed(self) -> bool:
+        return _read_fingerprint(self._main) != self._known.get(self._main)
+
+    def _set_paths(self, paths: tuple[Path, ...]) -> None:
+        """Set the files to look at, the main one first."""
+        self._paths = paths
+        self._main = paths[:1]
+        self._places = (*self._main, *sorted({path.parent for path in paths}))
 
     async def _reload(self) -> None:
         # First the fingerprints: a change while the files are read is found later.
-        fingerprint = await asyncio.to_thread(self._read_state)
-        self._main_fingerprint = fingerprint[:1]
-        paths = self._paths
+        groups = {self._paths, self._main, self._places}
+        self._known = {
+            paths: await asyncio.to_thread(_read_fingerprint, paths) for paths in groups
+        }
         try:
             loaded = await asyncio.to_thread(self._load)
             await self._apply(loaded.bots)
@@ -101,13 +116,11 @@ class BotsFileWatcher:
                     "bots_file_invalid", extra={"problems": list(error.problems)}
                 )
             self.problems = error.problems
-            self._fingerprint = fingerprint
             return
         self.problems = ()
-        self._paths = loaded.paths
-        self._changes += 1
         # New paths have no fingerprint yet: the next look reads them once more.
-        self._fingerprint = fingerprint if paths == loaded.paths else ()
+        self._set_paths(loaded.paths)
+        self._changes += 1
 
 
 def _read_fingerprint(paths: Sequence[Path]) -> _Fingerprint:
