@@ -177,6 +177,7 @@ async def open_gateway(
             metrics=metrics,
             instrumentation=instrumentation,
             enqueue=scheduler.enqueue,
+            find_name=registry.find_name,
         )
         bots = await start_bots(settings, table, registry, factory, background)
         add_gauges(

@@ -1,5 +1,6 @@
 """The components of one bot, from the receipt of its updates to its Bot API calls."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -14,10 +15,14 @@ from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.bots.delivery_composition import create_delivery_processor
+from gateway.bots.editor import BotEditor
+from gateway.bots.managed_bots import AdoptingRouter, BotAdoption
+from gateway.bots.offered_updates import list_offered_updates
 from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import Instrumentation
 from gateway.domain.message_handles import MessageHandles
+from gateway.domain.ports import ServiceRouter
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import Envelope
 from gateway.mailboxes.factory import OpenedMailboxes
@@ -31,11 +36,12 @@ from gateway.telegram.bot_api.connections import BotApiConnections
 from gateway.telegram.bot_api.profile_sync import BotProfile
 from gateway.telegram.bot_api.updates import get_updates
 from gateway.telegram.inbound.parser import UpdateParser
-from gateway.telegram.inbound.update_types import list_allowed_updates
 from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.polling import UpdatePoller
 from gateway.telegram.update_receiver import UpdateReceiver
 from gateway.telegram.webhook import WebhookTarget
+
+logger = logging.getLogger(__name__)
 
 _LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
 """Outcomes that strangers can cause in any number: the webhook logs them at a limited
@@ -82,9 +88,10 @@ class BotFactory:
         instrumentation: wraps the components.
         enqueue: stores an update and starts its actor; with `acquire=False` it starts
             none.
+        find_name: returns the name of the bot with a user id, or None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most by name
         self,
         settings: Settings,
         table: RouteTable,
@@ -95,7 +102,9 @@ class BotFactory:
         metrics: Metrics,
         instrumentation: Instrumentation,
         enqueue: Callable[..., Awaitable[None]],
+        find_name: Callable[[int], str | None],
     ) -> None:
+        self._find_name = find_name
         self._settings = settings
         self._table = table
         self._tables: dict[object, RouteTable] = {(None, None): table}
@@ -123,7 +132,7 @@ class BotFactory:
         if previous is not None:
             parser.bot_username = previous.parser.bot_username
         services = instrumentation.around_services(
-            self._router.for_bot(table, ButtonSigner(*config.signing_keys))
+            self._build_router(config, table, api)
         )
         messenger = instrumentation.around_messenger(
             TelegramMessenger(
@@ -201,10 +210,17 @@ class BotFactory:
             webhook_target=None
             if is_polled
             else WebhookTarget(config.webhook_secrets, receiver, observe_update),
-            poller=self._build_poller(config, table, api, receiver)
-            if is_polled
-            else None,
+            poller=self._build_poller(config, api, receiver) if is_polled else None,
         )
+
+    def _build_router(
+        self, config: BotConfig, table: RouteTable, api: BotApiClient
+    ) -> ServiceRouter:
+        router = self._router.for_bot(table, ButtonSigner(*config.signing_keys))
+        if not config.manages_bots_of:
+            return router
+        editor = BotEditor(self._settings, self._table, report=_log_step)
+        return AdoptingRouter(router, BotAdoption(api, editor, self._find_name, config))
 
     def _get_api(self, config: BotConfig, previous: Bot | None) -> BotApiClient:
         if previous is None:
@@ -229,11 +245,10 @@ class BotFactory:
     def _build_poller(
         self,
         config: BotConfig,
-        table: RouteTable,
         api: BotApiClient,
         receiver: UpdateReceiver,
     ) -> UpdatePoller:
-        allowed_updates = list_allowed_updates(table.update_types)
+        allowed_updates = list_offered_updates(config, self._table)
         mailboxes = self._store.mailboxes
         return UpdatePoller(
             partial(get_updates, api, allowed_updates=allowed_updates),
@@ -244,6 +259,10 @@ class BotFactory:
             lease=self._store.make_polling_lease(config.id),
             bot_name=config.name,
         )
+
+
+def _log_step(step: str) -> None:
+    logger.info("bots_file_step", extra={"step": step})
 
 
 def _observe_update(metrics: Metrics, bot: str, record: ProcessingRecord) -> None:

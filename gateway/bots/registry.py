@@ -47,6 +47,11 @@ class BotRegistry:
         bot = self.get(bot_id)
         return bot.config if bot is not None else None
 
+    def find_name(self, bot_id: int) -> str | None:
+        """Return the name of the bot with a user id, or None."""
+        bot = self.get(bot_id)
+        return bot.config.name if bot is not None else None
+
     def update(self, added: Iterable[Bot], removed: Iterable[Bot] = ()) -> None:
         """Add bots, each in place of the one with its id, and remove others.
 

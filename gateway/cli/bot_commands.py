@@ -65,17 +65,23 @@ def add(
 @bots.command("rotate")
 @click.argument("name")
 @click.option("--token-file", help="Take the new token from this file; - is stdin.")
+@click.option("--managed-by", help="Let this bot, which manages it, make the token.")
 @_wait
-def rotate(name: str, token_file: str | None, wait: float) -> None:
-    """Replace the webhook secret of a bot, or its token with --token-file.
+def rotate(
+    name: str, token_file: str | None, managed_by: str | None, wait: float
+) -> None:
+    """Replace the webhook secret of a bot, or its token.
 
-    No update is lost. BotFather makes new tokens, and revokes the old one at once.
+    With --token-file or --managed-by it is the token. No update is lost. BotFather
+    makes new tokens, and revokes the old one at once.
     """
     from gateway.cli.bots import open_editor, read_token
 
     editor = open_editor(wait)
     if token_file is not None:
         asyncio.run(editor.rotate_token(name, read_token(token_file)))
+    elif managed_by is not None:
+        asyncio.run(editor.replace_managed_token(name, managed_by))
     else:
         asyncio.run(editor.rotate_secret(name))
 

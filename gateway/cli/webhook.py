@@ -1,12 +1,11 @@
 """`telegram-gateway webhook`: set, show or delete the webhook at Telegram."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 import click
-from msgspec import Struct
 
+from gateway.bots.offered_updates import list_offered_updates
 from gateway.cli.bot_api import choose_bots, run_with_api
 from gateway.cli.routes import load_route_table
 from gateway.config.bots import BotConfig
@@ -14,7 +13,7 @@ from gateway.config.settings import load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.telegram.bot_api import bot_settings
 from gateway.telegram.bot_api.client import BotApiClient
-from gateway.telegram.inbound.update_types import list_allowed_updates
+from gateway.telegram.bot_api.webhook_change import WebhookChange
 
 
 def set_webhook(name: str | None, *, force: bool, drop_pending_updates: bool) -> None:
@@ -35,11 +34,10 @@ def set_webhook(name: str | None, *, force: bool, drop_pending_updates: bool) ->
     for bot in bots:
         if bot.updates == "webhook":
             change = WebhookChange(
-                build_webhook_url(str(settings.webhook_url), bot),
+                bot.build_webhook_url(str(settings.webhook_url)),
                 bot.webhook_secrets[0],
-                list_allowed_updates(
-                    table.restrict(bot.services, bot.routes).update_types
-                ),
+                list_offered_updates(bot, table),
+                report=click.echo,
                 prefix=f"{bot.name}: " if bot.name else "",
             )
             run_with_api(
@@ -53,60 +51,10 @@ def set_webhook(name: str | None, *, force: bool, drop_pending_updates: bool) ->
             )
 
 
-def build_webhook_url(url: str, bot: BotConfig) -> str:
-    """Return the address to which the updates of a bot are sent.
-
-    Args:
-        url: the setting WEBHOOK_URL.
-        bot: the bot.
-    """
-    return f"{url.rstrip('/')}/{bot.name}" if bot.name else url
-
-
 def _refuse_polled(bot: BotConfig) -> None:
     if bot.updates == "poll":
         problem = "UPDATES: is poll; a webhook would end the polling"
         raise ConfigurationError([f"{bot.name}: {problem}" if bot.name else problem])
-
-
-class WebhookChange(Struct, frozen=True):
-    """A webhook that is to be set.
-
-    Attributes:
-        url: the address.
-        secret: the secret that Telegram is to send.
-        update_types: the types of updates to send.
-        prefix: the start of the printed lines.
-    """
-
-    url: str
-    secret: str
-    update_types: Sequence[str]
-    prefix: str = ""
-
-    async def make(
-        self, api: BotApiClient, *, force: bool, drop_pending_updates: bool = False
-    ) -> None:
-        """Set the webhook and print what was done.
-
-        Raises:
-            ConfigurationError: there is another webhook, and `force` is false.
-        """
-        current = (await bot_settings.get_webhook_info(api)).url
-        if current not in {"", self.url} and not force:
-            raise ConfigurationError(
-                [f"{self.prefix}the webhook is {current} now; --force replaces it"]
-            )
-        await bot_settings.set_webhook(
-            api,
-            self.url,
-            self.secret,
-            allowed_updates=self.update_types,
-            drop_pending_updates=drop_pending_updates,
-        )
-        click.echo(f"{self.prefix}webhook set to {self.url}")
-        if self.update_types:
-            click.echo(f"{self.prefix}update types: {', '.join(self.update_types)}")
 
 
 def print_webhook(name: str | None) -> None:

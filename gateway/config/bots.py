@@ -43,6 +43,8 @@ class BotConfig(Struct, frozen=True, kw_only=True):
         services: the names of the services that the bot offers; None for all.
         routes: the names of the routes that the bot offers; None for all.
         is_paused: whether updates are only stored.
+        manages_bots_of: the user ids of the people whose bots are added if this bot
+            manages them.
     """
 
     name: str
@@ -55,11 +57,20 @@ class BotConfig(Struct, frozen=True, kw_only=True):
     services: tuple[str, ...] | None = None
     routes: tuple[str, ...] | None = None
     is_paused: bool = False
+    manages_bots_of: tuple[int, ...] = ()
 
     @property
     def id(self) -> int:
         """The bot's user id, which is the public part of the token."""
         return get_bot_id(self.token)
+
+    def build_webhook_url(self, url: str) -> str:
+        """Return the address to which the updates are sent.
+
+        Args:
+            url: the setting WEBHOOK_URL.
+        """
+        return f"{url.rstrip('/')}/{self.name}" if self.name else url
 
 
 def get_bot_id(token: str) -> int:
@@ -83,6 +94,7 @@ class BotEntry(BaseModel):
     services: list[str] | None = None
     routes: list[str] | None = None
     paused: bool = False
+    manages_bots_of: list[int] = []
 
 
 class BotsFile(Struct, frozen=True):
@@ -280,6 +292,7 @@ def _build_bot(
             services=None if entry.services is None else tuple(entry.services),
             routes=None if entry.routes is None else tuple(entry.routes),
             is_paused=entry.paused,
+            manages_bots_of=tuple(entry.manages_bots_of),
         ),
         [],
     )

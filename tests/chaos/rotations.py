@@ -26,7 +26,7 @@ from pathlib import Path
 import aiohttp
 from msgspec import Struct
 
-from gateway.cli.bots import BotEditor
+from gateway.bots.editor import BotEditor
 from gateway.config.settings import Settings
 from gateway.services.routing.route_table import build_route_table
 from tests.e2e.probes import workers_of
@@ -229,8 +229,7 @@ async def run(
         sending = asyncio.create_task(place.send(stop, rate))
         names = list(BOTS)
         for number in range(rotations):
-            with contextlib.redirect_stdout(None):
-                await place.rotate(editor, names[number % len(names)], number)
+            await place.rotate(editor, names[number % len(names)], number)
             await asyncio.sleep(pause)
         await asyncio.sleep(TAKE_UP_SECONDS)
         stop.set()
@@ -271,7 +270,12 @@ async def _running(workers: int) -> AsyncIterator[tuple[Run, BotEditor, int]]:
                     telegram_api_url=api_url,
                     webhook_url=place.url,
                 )
-                editor = BotEditor(settings, build_route_table(SAMPLE_SERVICES), 0)
+                editor = BotEditor(
+                    settings,
+                    build_route_table(SAMPLE_SERVICES),
+                    take_up_seconds=0,
+                    report=lambda _: None,
+                )
                 async with program("serve", settings=environment) as process:
                     await wait_until_found(place.is_up)
                     yield place, editor, process.pid

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.bots import BotEditor
+from gateway.bots.editor import BotEditor
 from gateway.config.settings import Settings
 from gateway.domain.errors import ConfigurationError, InvalidBotToken
 from gateway.services.routing.route_table import build_route_table
@@ -33,7 +33,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 def edit(place: Place) -> BotEditor:
     """Return the editor of the gateway's bots, which need not wait for others."""
-    return BotEditor(place.gateway.settings, TABLE, take_up_seconds=0)
+    return BotEditor(place.gateway.settings, TABLE, take_up_seconds=0, report=print)
 
 
 async def deliver(place: Place, bot: str, text: str) -> None:

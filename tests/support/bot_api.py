@@ -126,12 +126,25 @@ class FakeBotApi:
             )
         method = request.match_info["method"]
         parameters = json.loads(body) if body else {}
+        if method in {"getManagedBotToken", "replaceManagedBotToken"}:
+            return self._manage(method, self.bots.get(parameters["user_id"]))
         bot.calls.append((method, parameters))
         bot.called_at.append(time.monotonic())
         if bot.answers[method]:
             return _respond(bot.answers[method].pop(0))
         result = await bot.answer(method, parameters)
         return _respond({"ok": True, "result": result})
+
+    def _manage(self, method: str, managed: BotAtTelegram | None) -> web.Response:
+        """Return the token of a bot to its manager, after it was replaced or not."""
+        if managed is None:
+            description = "Bad Request: managed bot not found"
+            return _respond(
+                {"ok": False, "error_code": 400, "description": description}
+            )
+        if method == "replaceManagedBotToken":
+            managed.token += "-next"
+        return _respond({"ok": True, "result": managed.token})
 
     @asynccontextmanager
     async def serve(self, port: int = 0) -> AsyncIterator[str]:

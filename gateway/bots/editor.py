@@ -1,0 +1,277 @@
+"""Changes BOTS_FILE, its tokens and secrets, and the webhooks of the bots.
+
+Each change is made in files and at Telegram in an order that loses no update. The
+gateways take up the files by themselves.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from gateway.bots.offered_updates import list_offered_updates
+from gateway.config import bots_editor
+from gateway.config.bots import (
+    PREVIOUS_SUFFIX,
+    BotConfig,
+    BotEntry,
+    generate_webhook_secret,
+    get_bot_id,
+    load_bots_file,
+    read_entries,
+)
+from gateway.config.settings import Settings, check_token
+from gateway.domain.errors import BotApiError, ConfigurationError
+from gateway.services.routing.route_table import RouteTable
+from gateway.telegram.bot_api.bot_settings import (
+    delete_webhook,
+    get_me,
+    get_webhook_info,
+)
+from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
+from gateway.telegram.bot_api.managed_bots import replace_managed_bot_token
+from gateway.telegram.bot_api.webhook_change import WebhookChange
+
+TAKE_UP_SECONDS = 2.0
+"""The time in which all gateways take up a change, on all machines that have it."""
+
+
+class BotEditor:
+    """Changes the bots of BOTS_FILE.
+
+    Args:
+        settings: the gateway's settings, with a BOTS_FILE.
+        table: all routes.
+        take_up_seconds: how long the gateways may take to take up a change.
+        report: called with a line for each step.
+
+    Raises:
+        ConfigurationError: BOTS_FILE is not set.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: RouteTable,
+        *,
+        take_up_seconds: float = TAKE_UP_SECONDS,
+        report: Callable[[str], object],
+    ) -> None:
+        self._report = report
+        if settings.bots_file is None:
+            raise ConfigurationError(["BOTS_FILE: is not set"])
+        self._path = settings.bots_file
+        self._settings = settings
+        self._table = table
+        self._take_up_seconds = take_up_seconds
+
+    async def add(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Add a bot, and set its webhook.
+
+        Args:
+            name: the name.
+            fields: the fields of the entry. A file for the webhook secret is made if
+                there is none.
+
+        Raises:
+            ConfigurationError: the entry is invalid; the file is as before.
+            BotApiError: Telegram rejects the token or does not answer.
+        """
+        secret_file = fields.get("webhook_secret_file")
+        if secret_file and not (path := self._resolve(secret_file)).exists():
+            await _write(path, generate_webhook_secret())
+            self._report(f"{name}: wrote a new webhook secret to {path}")
+        await asyncio.to_thread(bots_editor.add_entry, self._path, name, fields)
+        try:
+            bot = await self._load_bot(name)
+            async with self._open_api(bot.token) as api:
+                username = await _check_bot(api, bot.token)
+        except (ConfigurationError, BotApiError):
+            bots_editor.remove_entry(self._path, name)
+            raise
+        self._report(f"{name}: added @{username}, id {bot.id}")
+        if bot.updates == "webhook":
+            await self._set_webhook(bot)
+
+    async def rotate_token(self, name: str, token: str) -> None:
+        """Replace the token of a bot by another one of the same bot.
+
+        Raises:
+            ConfigurationError: the token is not one of this bot, or is not in a file.
+            BotApiError: Telegram rejects the token or does not answer.
+        """
+        token = _check_token(token)
+        bot, entry = await self._load_bot(name), self._get_entry(name)
+        if entry.token_file is None:
+            raise ConfigurationError(
+                [f"{name}: the token is in a variable, not in a file: change it there"]
+            )
+        if get_bot_id(token) != bot.id:
+            raise ConfigurationError([f"{name}: the token is that of another bot"])
+        async with self._open_api(token) as api:
+            username = await _check_bot(api, token)
+        path = self._resolve(entry.token_file)
+        await _write(path, token)
+        bots_editor.touch(self._path)
+        self._report(f"{name}: wrote the new token of @{username} to {path}")
+        if bot.updates == "webhook":
+            async with self._open_api(token) as api:
+                is_set = bool((await get_webhook_info(api)).url)
+            if is_set:
+                self._report(f"{name}: the webhook is as before")
+            else:
+                await self._set_webhook(await self._load_bot(name))
+
+    async def replace_managed_token(self, name: str, manager: str) -> None:
+        """Let Telegram make another token for a bot that a bot manages.
+
+        Args:
+            name: the name of the managed bot.
+            manager: the name of the bot that manages it.
+
+        Raises:
+            ConfigurationError: there is no such bot, or its token is not in a file.
+            BotApiError: Telegram rejects it or does not answer.
+        """
+        bot, manager_bot = await self._load_bot(name), await self._load_bot(manager)
+        if self._get_entry(name).token_file is None:
+            raise ConfigurationError([f"{name}: the token is not in a file"])
+        async with self._open_api(manager_bot.token) as api:
+            token = await replace_managed_bot_token(api, bot.id)
+        await self.rotate_token(name, token)
+
+    async def write_token(self, file: str, token: str) -> None:
+        """Write the token of a bot that has no entry yet.
+
+        Args:
+            file: the path of the file, from the directory of BOTS_FILE.
+            token: the token.
+
+        Raises:
+            ConfigurationError: it is no token, or the file cannot be written.
+        """
+        await _write(self._resolve(file), _check_token(token))
+
+    async def rotate_secret(self, name: str) -> None:
+        """Replace the webhook secret of a bot by a new one.
+
+        The gateways accept both secrets before Telegram learns of the new one.
+
+        Raises:
+            ConfigurationError: the bot has no secret, or it is not in a file.
+            BotApiError: Telegram did not take the new secret; the gateways accept both.
+        """
+        bot, entry = await self._load_bot(name), self._get_entry(name)
+        if bot.updates == "poll":
+            raise ConfigurationError([f"{name}: is polled and has no secret"])
+        if entry.webhook_secret_file is None:
+            raise ConfigurationError(
+                [f"{name}: the secret is in a variable, not in a file: change it there"]
+            )
+        path = self._resolve(entry.webhook_secret_file)
+        previous = path.with_name(path.name + PREVIOUS_SUFFIX)
+        await _write(previous, bot.webhook_secrets[0])
+        await _write(path, generate_webhook_secret())
+        bots_editor.touch(self._path)
+        self._report(f"{name}: wrote a new webhook secret to {path}")
+        try:
+            await self._set_webhook(await self._load_bot(name))
+        except BotApiError:
+            self._report(
+                f"{name}: Telegram still uses the previous secret, which is accepted"
+                f" for an hour: run `telegram-gateway webhook set --bot {name}`"
+            )
+            raise
+        self._report(
+            f"{name}: the previous secret, in {previous}, is accepted for a minute"
+            " after Telegram has used the new one, and for an hour at most"
+        )
+
+    def set_paused(self, name: str, *, is_paused: bool) -> None:
+        """Pause or resume a bot.
+
+        Raises:
+            ConfigurationError: there is no such bot.
+        """
+        bots_editor.set_paused(self._path, name, is_paused=is_paused)
+        self._report(f"{name}: {'paused' if is_paused else 'resumed'}")
+
+    async def remove(self, name: str) -> None:
+        """Delete the webhook of a bot, and remove the bot.
+
+        Telegram keeps the updates that arrive after this for 24 hours.
+
+        Raises:
+            ConfigurationError: there is no such bot.
+            BotApiError: Telegram does not answer; the bot is as before.
+        """
+        bot = await self._load_bot(name)
+        if bot.updates == "webhook":
+            async with self._open_api(bot.token) as api:
+                await delete_webhook(api)
+            self._report(f"{name}: webhook deleted")
+        bots_editor.remove_entry(self._path, name)
+        self._report(f"{name}: removed; its token and its secret are where they were")
+
+    async def _set_webhook(self, bot: BotConfig) -> None:
+        """Set the webhook of a bot after the gateways have taken up its secret."""
+        if self._settings.webhook_url is None:
+            self._report(f"{bot.name}: WEBHOOK_URL is not set, so no webhook was set")
+            return
+        await asyncio.sleep(self._take_up_seconds)
+        change = WebhookChange(
+            bot.build_webhook_url(str(self._settings.webhook_url)),
+            bot.webhook_secrets[0],
+            list_offered_updates(bot, self._table),
+            report=self._report,
+            prefix=f"{bot.name}: ",
+        )
+        async with self._open_api(bot.token) as api:
+            await change.make(api, force=False)
+
+    async def _load_bot(self, name: str) -> BotConfig:
+        """Return a bot as the file has it now."""
+        table = self._table
+        loaded = await asyncio.to_thread(
+            load_bots_file, self._settings, table.service_names, table.route_names
+        )
+        bots = loaded.bots
+        if name not in bots:
+            raise ConfigurationError([f"{self._path.name}: there is no bot {name}"])
+        return bots[name]
+
+    def _get_entry(self, name: str) -> BotEntry:
+        return read_entries(self._path, [])[name]
+
+    def _resolve(self, file: str) -> Path:
+        return self._path.parent / file
+
+    def _open_api(self, token: str) -> AbstractAsyncContextManager[BotApiClient]:
+        return open_bot_api(token, self._settings.api_url)
+
+
+async def _write(path: Path, value: str) -> None:
+    await asyncio.to_thread(bots_editor.write_secret_file, path, value)
+
+
+def _check_token(token: str) -> str:
+    try:
+        return check_token(SecretStr(token)).get_secret_value()
+    except ValueError as error:
+        raise ConfigurationError([f"the token {error}"]) from None
+
+
+async def _check_bot(api: BotApiClient, token: str) -> str:
+    """Return the username of the bot with a token.
+
+    Raises:
+        ConfigurationError: it is another bot than the token says.
+        BotApiError: Telegram rejects the token or does not answer.
+    """
+    bot_id, username = await get_me(api)
+    if bot_id != get_bot_id(token):
+        raise ConfigurationError([f"Telegram says that the token is of bot {bot_id}"])
+    return username

@@ -1,0 +1,97 @@
+"""A bot that manages others brings them in, and rotates their tokens (Bot API 9.6)."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.bots.editor import BotEditor
+from tests.e2e.test_bot_commands import TABLE, URL
+from tests.e2e.test_bots import BOTS, Place, running_bots
+from tests.support.bot_api import BotAtTelegram, make_token
+from tests.support.bots import make_secret
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    """Yield a gateway whose bot "shop" manages others."""
+    async with running_bots(tmp_path / "bots", ("shop", "news"), webhook_url=URL) as it:
+        it.files.add("shop", BOTS["shop"], manages_bots_of=[7])
+        await wait_until(lambda: "bots_changed" in str(it.gateway.log()))
+        yield it
+
+
+async def report(place: Place, bot: BotAtTelegram, owner_id: int = 7) -> None:
+    """Report a bot to its manager, as Telegram does after a change."""
+    managed = {"id": bot.bot_id, "is_bot": True, "first_name": "Brand"}
+    managed["username"] = f"Brand_{bot.bot_id}_bot"
+    owner = {"id": owner_id, "is_bot": False, "first_name": "Ada"}
+    update = {"update_id": 900, "managed_bot": {"user": owner, "bot": managed}}
+    await place.gateway.post(
+        json.dumps(update).encode(),
+        secret=make_secret("shop"),
+        path="/webhook/telegram/shop",
+    )
+
+
+async def test_a_managed_bot_is_served_without_a_person(place: Place) -> None:
+    bot = place.telegram.add(make_token(104))
+    await report(place, bot)
+    await wait_until(lambda: bool(bot.webhook))
+    assert bot.webhook["url"] == f"{URL}/brand_104_bot"
+    await place.say("brand_104_bot", "hi", secret=bot.webhook["secret_token"])
+    await wait_until(lambda: bot.texts(7) == ["echo: hi"])
+    assert "AAkey" not in str(place.gateway.log())
+    assert bot.webhook["secret_token"] not in str(place.gateway.log())
+
+
+async def test_the_new_token_of_a_managed_bot_is_taken_up(place: Place) -> None:
+    """Whoever replaced it, and without a lost reply."""
+    bot = place.telegram.bots[BOTS["news"]]
+    bot.webhook = {"url": f"{URL}/news"}
+    bot.token += "-next"
+    await place.say("news", "hi")
+    await report(place, bot)
+    await wait_until(lambda: place.texts("news") == ["echo: hi"])
+
+
+async def test_a_command_replaces_the_token_of_a_managed_bot(place: Place) -> None:
+    bot = place.telegram.bots[BOTS["news"]]
+    before = bot.token
+    editor = BotEditor(
+        place.gateway.settings, TABLE, take_up_seconds=0, report=lambda _: None
+    )
+    await editor.replace_managed_token("news", "shop")
+    assert bot.token != before
+    await place.say("news", "hi")
+    await wait_until(lambda: place.texts("news") == ["echo: hi"])
+
+
+async def test_the_bot_of_a_stranger_is_not_added(place: Place) -> None:
+    """Anybody may make a bot and have it managed."""
+    await report(place, place.telegram.add(make_token(104)), owner_id=8)
+    await place.say("shop", "hi")
+    await wait_until(lambda: place.texts("shop") == ["echo: hi"])
+    await place.gateway.ended(2)
+    assert "brand" not in place.files.path.read_text()
+
+
+async def test_only_a_manager_brings_bots_in(place: Place) -> None:
+    """Anybody may make a bot report others; the file says whose word counts."""
+    place.files.add("shop", BOTS["shop"])
+    changes = len(place.gateway.log())
+    await wait_until(lambda: "bots_changed" in str(place.gateway.log()[changes:]))
+    bot = place.telegram.add(make_token(104))
+    await report(place, bot)
+    await place.gateway.ended(1)
+    assert place.gateway.outcomes() == ["unrouted"]
+    assert "brand" not in place.files.path.read_text()
+
+
+async def test_a_managed_bot_whose_token_is_not_given_is_told(place: Place) -> None:
+    await report(place, BotAtTelegram(make_token(104)))
+    await wait_until(lambda: "managed_bot_not_added" in str(place.gateway.log()))
+    await place.say("shop", "hi")
+    await wait_until(lambda: place.texts("shop") == ["echo: hi"])
