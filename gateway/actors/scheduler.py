@@ -57,6 +57,10 @@ DRAIN_SCAN_SECONDS = 0.05
 """The interval while this worker drains and no actor is running."""
 
 
+MAX_UNSERVED_BOTS = 1000
+"""The number of bots that are skipped in scans. With more, all are found once more."""
+
+
 class MailboxServer(Protocol):
     """Processes the updates of mailboxes, such as a `UserActor`."""
 
@@ -118,8 +122,8 @@ class ActorScheduler:
         is_served: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._is_served = is_served
-        self._unserved = 0
-        """The number of mailboxes at the last scan that this process does not serve."""
+        self._unserved_bots: set[str] = set()
+        """Bots with mailboxes that this process does not serve, as scans found them."""
         self._mailboxes = mailboxes
         self._deliveries = deliveries
         self._actor = actor
@@ -319,9 +323,16 @@ class ActorScheduler:
         self._admission.recount_stalled_commits()
         free_slots = max(self._admission.free_slots, 0)
         # Mailboxes of others must not hide those that this process serves.
-        found = await self._mailboxes.claimable(free_slots + 1 + self._unserved)
+        self._unserved_bots = {
+            it for it in self._unserved_bots if not self._is_served(f"{it}/")
+        }
+        found = await self._mailboxes.claimable(free_slots + 1, self._unserved_bots)
         ordering_keys = [it for it in found if self._is_served(it)]
-        self._unserved = len(found) - len(ordering_keys)
+        if len(ordering_keys) < len(found):
+            others = {*found} - {*ordering_keys}
+            self._unserved_bots |= {it.partition("/")[0] for it in others}
+            if len(self._unserved_bots) > MAX_UNSERVED_BOTS:
+                self._unserved_bots.clear()
         self._admission.has_backlog = len(ordering_keys) > free_slots
         await asyncio.gather(
             *(

@@ -110,8 +110,15 @@ class MailboxStore(Protocol):
     async def release(self, lease: MailboxLease) -> None:
         """Release a lease and keep the updates. Has no effect if the lease was lost."""
 
-    async def claimable(self, limit: int) -> Sequence[str]:
+    async def claimable(
+        self, limit: int, skipped_bots: Collection[str] = ()
+    ) -> Sequence[str]:
         """Return the ordering keys of claimable mailboxes, longest waiting first.
+
+        Args:
+            limit: the maximum number of mailboxes.
+            skipped_bots: the ids of bots whose mailboxes are left out, so that they do
+                not hide those of others.
 
         If there are very many of them, the order is approximate.
         """

@@ -256,11 +256,13 @@ class FailoverMailboxStore:
         elif not self._is_unavailable(lease.ordering_key):
             await self._redis_store.release(lease)
 
-    async def claimable(self, limit: int) -> Sequence[str]:
+    async def claimable(
+        self, limit: int, skipped_bots: Collection[str] = ()
+    ) -> Sequence[str]:
         """List claimable mailboxes. See `MailboxStore.claimable`."""
         if self._is_all_in_redis and not self._client.is_down:
-            return await self._redis_store.claimable(limit)
-        from_memory = await self._memory_store.claimable(limit)
+            return await self._redis_store.claimable(limit, skipped_bots)
+        from_memory = await self._memory_store.claimable(limit, skipped_bots)
         ordering_keys = [
             ordering_key
             for ordering_key in from_memory
@@ -268,7 +270,7 @@ class FailoverMailboxStore:
         ]
         if len(ordering_keys) < limit and not self._client.is_down:
             ordering_keys += await self._redis_store.claimable(
-                limit - len(ordering_keys)
+                limit - len(ordering_keys), skipped_bots
             )
         return ordering_keys
 

@@ -225,8 +225,10 @@ class MemoryMailboxStore:
             if mailbox.mail:
                 self.make_claimable(lease.ordering_key, mailbox)
 
-    async def claimable(self, limit: int) -> Sequence[str]:
-        """List the ordering keys of claimable mailboxes, longest waiting first."""
+    async def claimable(
+        self, limit: int, skipped_bots: Collection[str] = ()
+    ) -> Sequence[str]:
+        """List claimable mailboxes. See `MailboxStore.claimable`."""
         now = self._clock.uptime()
         self.dead_letters.remove_expired(now)
         leased = self._leased.items()
@@ -240,8 +242,12 @@ class MemoryMailboxStore:
             (mailbox.claimable_at, ordering_key)
             for ordering_key, mailbox in self._unleased.items()
         )
-        longest_first = merge(expired, unleased)
-        return [ordering_key for _, ordering_key in islice(longest_first, limit)]
+        longest_first = (
+            ordering_key
+            for _, ordering_key in merge(expired, unleased)
+            if ordering_key.partition("/")[0] not in skipped_bots
+        )
+        return list(islice(longest_first, limit))
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""

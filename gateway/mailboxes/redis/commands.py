@@ -1,6 +1,6 @@
 """The commands sent to Redis: most of them call one of the Lua scripts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 
 from gateway.domain.mailbox_lease import MailboxLease
@@ -165,7 +165,13 @@ class CommandFactory:
         )
 
     def list_claimable(
-        self, number: int, limit: int, new_generation: str, *, trim: bool
+        self,
+        number: int,
+        limit: int,
+        new_generation: str,
+        *,
+        trim: bool,
+        skipped_bots: Collection[str] = (),
     ) -> RedisCommand:
         """List the claimable mailboxes of a shard.
 
@@ -174,6 +180,7 @@ class CommandFactory:
             limit: the maximum number of mailboxes.
             new_generation: a generation to store if the shard has none.
             trim: also remove the dead letters whose retention time is over.
+            skipped_bots: the ids of bots whose mailboxes are left out.
         """
         shard = self._keys.shards[number]
         return call_script(
@@ -190,6 +197,7 @@ class CommandFactory:
             limit,
             new_generation,
             self._retention_ms if trim else b"0",
+            *skipped_bots,
         )
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> RedisCommand:

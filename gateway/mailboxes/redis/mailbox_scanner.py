@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any
@@ -84,25 +84,32 @@ class MailboxScanner:
         """The number of rejected letters at the last scan."""
         return sum(rejected for _, _, rejected in self._counts.values())
 
-    async def find_claimable(self, limit: int) -> Sequence[str]:
+    async def find_claimable(
+        self, limit: int, skipped_bots: Collection[str] = ()
+    ) -> Sequence[str]:
         """List claimable mailboxes, longest waiting first.
 
-        Beyond `SAMPLING_THRESHOLD` mailboxes the order is approximate.
+        Beyond `SAMPLING_THRESHOLD` mailboxes the order is approximate. The arguments
+        are those of `MailboxStore.claimable`.
         """
         shards = random.sample(range(SHARD_COUNT), SHARD_COUNT)
         found: list[tuple[float, str]] = []
         if self._is_sampling:
             per_shard = limit // SAMPLED_SHARDS + 1
-            found = await self._scan_shards(shards[:SAMPLED_SHARDS], per_shard)
+            found = await self._scan_shards(
+                shards[:SAMPLED_SHARDS], per_shard, skipped_bots
+            )
         if len(found) < limit:
-            found = await self._scan_shards(shards, min(limit, SAMPLING_THRESHOLD))
+            found = await self._scan_shards(
+                shards, min(limit, SAMPLING_THRESHOLD), skipped_bots
+            )
             self._is_sampling = len(found) > SAMPLING_THRESHOLD
         found.sort()
         self.longest_wait = -found[0][0] / 1000 if found else 0.0
         return [ordering_key for _, ordering_key in found[:limit]]
 
     async def _scan_shards(
-        self, shards: Sequence[int], limit: int
+        self, shards: Sequence[int], limit: int, skipped_bots: Collection[str]
     ) -> list[tuple[float, str]]:
         """Find claimable mailboxes, at most `limit` per shard.
 
@@ -114,7 +121,9 @@ class MailboxScanner:
         if trim:
             self._trim_at = self._clock.uptime() + TRIM_INTERVAL_SECONDS
         commands = [
-            self._commands.list_claimable(shard, limit, new_generation, trim=trim)
+            self._commands.list_claimable(
+                shard, limit, new_generation, trim=trim, skipped_bots=skipped_bots
+            )
             for shard in shards
         ]
         for command in commands:

@@ -250,9 +250,11 @@ class RedisMailboxStore:
             async with asyncio.timeout(self._lease_seconds):
                 await self._executor.execute(command)
 
-    async def claimable(self, limit: int) -> Sequence[str]:
+    async def claimable(
+        self, limit: int, skipped_bots: Collection[str] = ()
+    ) -> Sequence[str]:
         """List claimable mailboxes. See `MailboxStore.claimable`."""
-        ordering_keys = await self._scanner.find_claimable(limit)
+        ordering_keys = await self._scanner.find_claimable(limit, skipped_bots)
         return [] if self._replay_buffer.is_paused else ordering_keys
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:

@@ -205,11 +205,13 @@ class LetsNoSuspectPause(MemoryMailboxStore):
 class ForgetsWhatIsReleased(MemoryMailboxStore):
     """Gives a mailbox back so that nobody finds it, which I8 forbids."""
 
-    async def claimable(self, limit: int) -> list[str]:
+    async def claimable(
+        self, limit: int, skipped_bots: Collection[str] = ()
+    ) -> list[str]:
         """List only the mailboxes that were never released."""
         return [
             ordering_key
-            for ordering_key in await super().claimable(limit)
+            for ordering_key in await super().claimable(limit, skipped_bots)
             if ordering_key in self._leased
         ]
 

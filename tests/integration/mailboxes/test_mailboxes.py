@@ -405,6 +405,21 @@ class TestWaiting:
         ]
         assert list(await store.mailboxes.claimable(2)) == ["put first", "owner died"]
 
+    async def test_mailboxes_of_skipped_bots_hide_no_others(self, store: Store) -> None:
+        """However many of them wait, and for how long."""
+        for number in range(2100):
+            await store.mailboxes.put(
+                build_envelope(number, f"8/{number}"), acquire=False
+            )
+        await store.pass_time(0.5)
+        for bot in ("7", "9"):
+            await store.mailboxes.put(build_envelope(1, f"{bot}/1"), acquire=False)
+        await store.pass_time(0.5)
+        assert set(await store.mailboxes.claimable(10, {"8"})) == {"7/1", "9/1"}
+        assert list(await store.mailboxes.claimable(10, {"8", "7"})) == ["9/1"]
+        found = await store.mailboxes.claimable(10, {"9"})
+        assert {it.partition("/")[0] for it in found} == {"8"}
+
     async def test_more_updates_do_not_change_since_when_a_mailbox_waits(
         self, store: Store
     ) -> None:

@@ -60,10 +60,12 @@ class AskedMailboxes(MemoryMailboxStore):
 
     asked = 0
 
-    async def claimable(self, limit: int) -> Sequence[str]:
+    async def claimable(
+        self, limit: int, skipped_bots: Collection[str] = ()
+    ) -> Sequence[str]:
         """Count, and list them."""
         self.asked += 1
-        return await super().claimable(limit)
+        return await super().claimable(limit, skipped_bots)
 
 
 class LosingMailboxes(MemoryMailboxStore):
@@ -569,11 +571,13 @@ async def test_a_failed_scan_is_tried_again() -> None:
     class Failing(MemoryMailboxStore):
         failures = 1
 
-        async def claimable(self, limit: int) -> list[str]:
+        async def claimable(
+            self, limit: int, skipped_bots: Collection[str] = ()
+        ) -> list[str]:
             if self.failures:
                 self.failures -= 1
                 raise OSError("gone")
-            return list(await super().claimable(limit))
+            return list(await super().claimable(limit, skipped_bots))
 
     mailboxes = Failing(clock, limit=64, max_sessions=10)
     harness = Harness(mailboxes=mailboxes, clock=clock)
