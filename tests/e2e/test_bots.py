@@ -15,6 +15,7 @@ from tests.support.bot_api import FakeBotApi, make_token
 from tests.support.bots import BotsDirectory, make_secret, settings_of_bots
 from tests.support.gateway_harness import GatewayHarness, running_gateway
 from tests.support.redis_servers import RedisServer
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until, wait_until_found
 
 BOTS = {"shop": 101, "news": 102, "help": 103}
@@ -314,6 +315,55 @@ async def test_bots_are_polled_and_sent_to_beside_one_another(tmp_path: Path) ->
         await place.say("shop", "hi")
         await wait_until(lambda: place.texts("shop") == ["echo: hi"])
         await wait_until(lambda: bot.updates == [])
+
+
+async def test_files_are_served_by_the_bot_that_received_them(tmp_path: Path) -> None:
+    """The address of one bot's file opens no file of another bot."""
+    ops_port, _ = free_ports(2)
+    url = f"http://127.0.0.1:{ops_port}"
+    async with running_bots(
+        tmp_path, ("shop", "news"), ops_port=ops_port, files_url=url
+    ) as place:
+        document = {"file_id": "f", "file_unique_id": "u", "file_name": "a.txt"}
+        for number, bot in enumerate(("shop", "news")):
+            message = build_message_json("x") | {"document": document}
+            del message["text"]
+            update = {"update_id": number + 1, "message": message}
+            await place.gateway.post(
+                json.dumps(update).encode(),
+                secret=make_secret(bot),
+                path=f"/webhook/telegram/{bot}",
+            )
+        await place.gateway.ended(2)
+        found = {
+            it.context.bot.name: it.message.document.file.url.removeprefix(url)
+            for it in place.gateway.backend.asked("SendMessage")
+        }
+        for bot, path in found.items():
+            content = await place.gateway.get(path, ops=True)
+            assert content == (200, f"a file of {BOTS[bot]}")
+        stolen = found["shop"].replace("/101-", "/102-")
+        assert (await place.gateway.get(stolen, ops=True))[0] == 403
+        unknown = found["shop"].replace("/101-", "/109-")
+        assert (await place.gateway.get(unknown, ops=True))[0] == 403
+
+
+async def test_no_token_and_no_secret_is_told(place: Place) -> None:
+    """Neither in the log nor in metrics, health or what services get."""
+    for bot in BOTS:
+        await place.say(bot, "hi")
+        await place.say(bot, "hi", secret="canary-secret-of-a-stranger")
+    place.files.write_secret("shop", "hush")
+    await wait_until(lambda: "bots_file_invalid" in str(place.gateway.log()))
+    await place.gateway.ended(3)
+    pages = [
+        (await place.gateway.get(path, ops=True))[1]
+        for path in ("/health", "/ready", "/metrics")
+    ]
+    requests = [str(request) for _, request in place.gateway.backend.calls]
+    told = "".join([*map(str, place.gateway.log()), *pages, *requests])
+    for secret in ("canary", "AAkey", "hush"):
+        assert secret not in told
 
 
 class TestOnOneRedis:

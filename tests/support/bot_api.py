@@ -68,6 +68,8 @@ class BotAtTelegram:
                     "url": self.webhook.get("url", ""),
                     "pending_update_count": len(self.updates),
                 }
+            case "getFile":
+                return {"file_id": parameters["file_id"], "file_path": "documents/f"}
             case "getUpdates":
                 return await self._get_updates(parameters.get("offset") or 0)
             case "sendMessage":
@@ -135,6 +137,11 @@ class FakeBotApi:
         result = await bot.answer(method, parameters)
         return _respond({"ok": True, "result": result})
 
+    async def _serve_file(self, request: web.Request) -> web.Response:
+        """Send a file whose content says which bot received it."""
+        bot = self.bots[int(request.match_info["token"].partition(":")[0])]
+        return web.Response(body=f"a file of {bot.bot_id}".encode())
+
     def _manage(self, method: str, managed: BotAtTelegram | None) -> web.Response:
         """Return the token of a bot to its manager, after it was replaced or not."""
         if managed is None:
@@ -151,6 +158,7 @@ class FakeBotApi:
         """Serve it inside the block, and yield its URL."""
         app = web.Application()
         app.router.add_post("/bot{token}/{method}", self._handle)
+        app.router.add_get("/file/bot{token}/{path:.*}", self._serve_file)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
