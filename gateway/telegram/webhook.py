@@ -188,7 +188,7 @@ class Webhook:
         self._limited_log.log(
             logging.WARNING, "webhook_secret_invalid", size=received.size
         )
-        target = self._get_target(request)
+        target = self._targets.get(request.rel_url.raw_path, self._unknown_target)
         target.record_update(ProcessingRecord(outcome=Outcome.FORBIDDEN))
 
     async def _receive_slowly(
@@ -201,15 +201,12 @@ class Webhook:
         else:
             await receiver.receive(received.body)
 
-    def _get_target(self, request: web.BaseRequest) -> WebhookTarget:
-        return self._targets.get(request.rel_url.raw_path, self._unknown_target)
-
     def _find_receiver(self, request: web.BaseRequest) -> UpdateReceiver | None:
         """Return the receiver of a request; None if it has no accepted secret."""
         secret_header = request.headers.get(_SECRET_HEADER, "")
         # Reverses aiohttp's decoding of the header, so that any bytes can be compared.
         secret_bytes = secret_header.encode("utf-8", "surrogateescape")
-        target = self._get_target(request)
+        target = self._targets.get(request.rel_url.raw_path, self._unknown_target)
         return target.receiver if target.accepts(secret_bytes) else None
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from gateway.cli.doctor.report import Finding, Verdict
-from gateway.cli.webhook import build_webhook_url
 from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings
 from gateway.domain.errors import BotApiError
@@ -65,7 +64,7 @@ async def examine_bot(
     findings = [Finding(subject, Verdict.OK, f"{settings.api_url} knows @{username}")]
     if bot.updates == "poll":
         return [*findings, _examine_polling(info, _name("polling", bot))]
-    wanted = settings.webhook_url and build_webhook_url(str(settings.webhook_url), bot)
+    wanted = settings.webhook_url and bot.build_webhook_url(str(settings.webhook_url))
     return findings + await _examine_webhook(
         info, wanted or info.url, routed_types, _name("webhook", bot)
     )
