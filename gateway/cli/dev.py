@@ -33,6 +33,7 @@ def run(
     samples_port: int,
     take_over: bool,
     watch: bool,
+    keep: Path | None,
 ) -> int:
     """Run a gateway for the bot, or the sandbox if there is no token.
 
@@ -43,6 +44,7 @@ def run(
         samples_port: the port of the sample services.
         take_over: delete the bot's webhook.
         watch: whether processes are started again when their files change.
+        keep: the file with the chats of the simulated Telegram, or None.
 
     Raises:
         ConfigurationError: a setting, an address or a command is invalid.
@@ -71,6 +73,11 @@ def run(
             token=None,
             secret=None,
             development=development,
+            keep=keep,
+        )
+    if keep:
+        raise ConfigurationError(
+            ["--keep: there is a TELEGRAM_BOT_TOKEN, and Telegram keeps the chats"]
         )
     targets = add_targets(development.commands, targets)
     needs_samples = len(targets) < len(names)

@@ -67,8 +67,17 @@ _own = click.option(
 )
 
 
+_keep = click.option(
+    "--keep",
+    type=Path,
+    metavar="FILE",
+    help="Keep the chats of the simulated Telegram in a file, over a restart.",
+)
+
+
 @cli.command()
 @_own
+@_keep
 @click.option(
     "--samples-port", default=50051, show_default=True, help="Port of the samples."
 )
@@ -96,6 +105,7 @@ def dev(
     *,
     take_over: bool,
     watch: bool,
+    keep: Path | None,
 ) -> None:
     """Answer a real bot from this machine, without a public address.
 
@@ -114,6 +124,7 @@ def dev(
             samples_port=samples_port,
             take_over=take_over,
             watch=watch,
+            keep=keep,
         )
     )
 
@@ -141,6 +152,7 @@ def dev(
     metavar="NAME",
     help="Username of a bot; several bots if it is repeated.",
 )
+@_keep
 @click.pass_context
 def sandbox(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
@@ -155,6 +167,7 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
     secret: str | None,
     limits: bool,
     bots: tuple[str, ...],
+    keep: Path | None,
 ) -> None:
     """Run the gateway in a sandbox.
 
@@ -178,6 +191,7 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
             secret=secret,
             limits=limits,
             bots=bots,
+            keep=keep,
         )
     )
 

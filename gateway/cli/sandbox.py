@@ -11,6 +11,7 @@ from gateway.config.contracts import load_contract_settings
 from gateway.config.settings import check_secret, check_token
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher import launch
+from gateway.sandbox.launcher.chat_file import ChatFile
 from gateway.sandbox.launcher.development import Development
 from gateway.sandbox.launcher.gateway_bots import find_name_problems
 from gateway.sandbox.launcher.own_services import add_targets
@@ -32,6 +33,7 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
     limits: bool = False,
     bots: Sequence[str] = (),
     development: Development | None = None,
+    keep: Path | None = None,
 ) -> int:
     """Run the sandbox and return the exit code.
 
@@ -42,6 +44,8 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
         raise ConfigurationError(problems)
     services = load_route_table().service_names
     development = development or Development()
+    chats = ChatFile(keep) if keep else None
+    kept_secret = chats.webhook_secret if chats else None
     run = launch.run_sandbox(
         services,
         port,
@@ -50,11 +54,12 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
         samples_port=samples_port,
         host=host,
         targets=add_targets(development.commands, read_targets(own, services)),
-        secrets=_build_secrets(token, secret),
+        secrets=_build_secrets(token, secret or kept_secret),
         settings=_get_contract_settings(),
         limits=LimitSettings() if limits else None,
         bots=bots,
         development=development,
+        chats=chats,
     )
     return asyncio.run(run)
 

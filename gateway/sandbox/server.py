@@ -1,7 +1,7 @@
 """A simulator of Telegram's Bot API, over real HTTP, for the sandbox and for tests.
 
 It validates calls as the real server does, returns the same error messages, records
-all calls, and can inject faults. All state is in memory and is lost when it stops.
+all calls, and can inject faults. All state is in memory.
 
 Concurrency: one event loop. A call is executed and recorded without an `await` in
 between, so calls take effect one at a time, in the order in which they were read. A

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 
 from gateway.background import BackgroundTasks
+from gateway.sandbox.launcher.chat_file import ChatFile
 from gateway.sandbox.launcher.development import Development
 from gateway.sandbox.launcher.gateway_bots import get_webhook_path
 from gateway.sandbox.launcher.service_targets import (
@@ -46,6 +47,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
     limits: LimitSettings | None = None,
     bots: Sequence[str] = (),
     development: Development | None = None,
+    chats: ChatFile | None = None,
 ) -> int:
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
@@ -64,6 +66,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
         limits: Telegram's limits of messages, or None to enforce none.
         bots: the usernames of the bots, or none for a single one.
         development: what is started and watched for a developer; nothing if None.
+        chats: keeps the chats over a restart; None if they are forgotten.
 
     Returns:
         The exit code: 0 after a signal, 1 if a process ended by itself or did not
@@ -100,6 +103,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
                 limits=limits,
                 bots=bots,
                 development=development,
+                chats=chats,
             ):
                 sys.stdout.write(_welcome(ports, secrets, bots))
                 sys.stdout.flush()

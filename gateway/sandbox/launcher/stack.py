@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 from msgspec import Struct, field
 
+from gateway.sandbox.launcher.chat_file import ChatFile
 from gateway.sandbox.launcher.development import Development, check_contracts
 from gateway.sandbox.launcher.gateway_bots import (
     add_bots,
@@ -92,6 +93,7 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
     limits: LimitSettings | None = None,
     bots: Sequence[str] = (),
     development: Development | None = None,
+    chats: ChatFile | None = None,
 ) -> AsyncIterator[Simulator]:
     """Run the sandbox within the block; its processes stop in reverse order.
 
@@ -105,6 +107,7 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
         limits: Telegram's limits of messages, or None to enforce none.
         bots: the usernames of the bots, or none for a single one.
         development: what is started and watched for a developer; nothing if None.
+        chats: keeps the chats over a restart; None if they are forgotten.
 
     Raises:
         ProcessExited: a process did not start.
@@ -140,6 +143,8 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
         api_url = await stack.enter_async_context(
             simulator.serve(LOOPBACK, ports.simulator)
         )
+        if chats is not None:
+            await stack.enter_async_context(chats.keeping(simulator, secrets.webhook))
         if f"{LOOPBACK}:{ports.samples}" in service_targets.values():
             samples = ("gateway.sandbox.samples", "--port", str(ports.samples))
             await stack.enter_async_context(

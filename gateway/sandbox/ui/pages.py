@@ -29,7 +29,7 @@ _HEADERS = {
 
 ABOUT = """\
 A stand-in for Telegram's Bot API. It keeps what the bot sends; nothing leaves this
-machine, and everything is forgotten when it ends.
+machine, and everything is forgotten when it ends, but for chats with --keep.
 
   GET  /                       the chat page, for a browser
   GET  /chats/{chat_id}        what a chat shows (?bot=id)

@@ -3,7 +3,6 @@
 import time
 from collections import OrderedDict
 from collections.abc import Container, Iterable
-from itertools import count
 
 from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.state.users import Users
@@ -21,6 +20,7 @@ class Chats:
 
     Attributes:
         groups: the ids of groups in which a user wrote.
+        last_message_id: the number of the newest message, or 0 if there was none.
         asked: the latest reply keyboard or forced reply of each chat, by chat id.
     """
 
@@ -29,8 +29,29 @@ class Chats:
         self.asked: dict[str, Parameters] = {}
         self._users = users
         self._events = events
-        self._ids = count(1)
+        self.last_message_id = 0
         self._messages: OrderedDict[tuple[int, int], Parameters] = OrderedDict()
+
+    def restore(
+        self,
+        messages: Iterable[Parameters],
+        last_message_id: int,
+        asked: dict[str, Parameters],
+        groups: Iterable[int],
+    ) -> None:
+        """Add the messages of an earlier run, before there are any others.
+
+        Args:
+            messages: the messages, oldest first.
+            last_message_id: the number of the newest one, which may be deleted.
+            asked: see `Chats`.
+            groups: see `Chats`.
+        """
+        for message in messages:
+            self._messages[message["chat"]["id"], message["message_id"]] = message
+        self.last_message_id = last_message_id
+        self.asked.update(asked)
+        self.groups.update(groups)
 
     def show(self, sender: Parameters, chat_id: int, content: Parameters) -> Parameters:
         """Add a message to a chat.
@@ -40,7 +61,8 @@ class Chats:
             chat_id: the chat.
             content: the fields that are not common to all messages.
         """
-        message_id = next(self._ids)
+        self.last_message_id += 1
+        message_id = self.last_message_id
         message = {
             "message_id": message_id,
             "from": sender,

@@ -1,5 +1,7 @@
 """The users who talk to the bots, and their chats."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from gateway.sandbox.simulator.state.event_stream import EventStream
@@ -78,6 +80,17 @@ class Users:
     def find(self, user_id: int) -> User | None:
         """Return a user, or None if the id is unknown."""
         return self._users.get(user_id)
+
+    def list_all(self) -> list[User]:
+        """Return the users."""
+        return list(self._users.values())
+
+    def restore(self, users: Iterable[User], blocked: Iterable[int]) -> None:
+        """Add the users of an earlier run, and those who blocked the bot."""
+        for user in users:
+            if user.id in self._users or len(self._users) < self._accounts.limit:
+                self._users[user.id] = user
+        self.blocked.update(blocked)
 
     def views(self) -> list[Parameters]:
         """Return the users, and whether they blocked the bot."""
