@@ -22,6 +22,7 @@ from gateway.domain.message_handles import MessageHandles
 from gateway.http.server import reserve_port
 from gateway.mailboxes.factory import OpenedMailboxes
 from gateway.observability.metrics import Metrics
+from gateway.services.delivery_calls import DeliveryCalls
 
 if TYPE_CHECKING:
     from gateway.delivery.handlers import ObserveRpc
@@ -37,6 +38,7 @@ async def open_delivery_server(
     store: OpenedMailboxes,
     *,
     list_bots: Callable[[], Sequence[BotConfig]],
+    calls: DeliveryCalls,
     scheduler: ActorScheduler,
     metrics: Metrics,
     background: BackgroundTasks,
@@ -48,6 +50,7 @@ async def open_delivery_server(
         mode: whether other processes share the port.
         store: stores the deliveries.
         list_bots: returns the bots of the gateway.
+        calls: calls the services that get reports and know recipients.
         scheduler: runs the actors that send them.
         metrics: counts the rpcs.
         background: runs the background tasks.
@@ -68,18 +71,21 @@ async def open_delivery_server(
     from gateway.delivery.bots import DeliveryBot
     from gateway.delivery.handlers import DeliveryHandlers
     from gateway.delivery.quotas import CallerQuotas
+    from gateway.delivery.recipients import RecipientFinder
+    from gateway.delivery.reporter import REPORT_LEASE_ID, DeliveryReporter
     from gateway.delivery.rpcs import DeliveryRpcs
     from gateway.delivery.server import ServerAddress, serve_deliveries
 
+    handles = MessageHandles(settings.store_secrets)
     rpcs = DeliveryRpcs(
         enqueue=scheduler.enqueue_delivery,
         records=store.deliveries,
-        find_recipient=store.recipients.find_recipient,
+        find_recipient=RecipientFinder(store.recipients, calls.find_recipient).find,
         list_bots=lambda: [
             DeliveryBot(bot_id=bot.id, name=bot.name or None) for bot in list_bots()
         ],
         quotas=CallerQuotas(settings.workers, time.monotonic),
-        handles=MessageHandles(settings.store_secrets),
+        handles=handles,
         call_methods=settings.allowed_call_methods,
         now=store.clock.now,
     )
@@ -102,6 +108,12 @@ async def open_delivery_server(
         await stack.enter_async_context(
             serve_deliveries(address, handlers, drain_seconds=settings.drain_timeout)
         )
+        if calls.has_reports:
+            lease = store.make_polling_lease(REPORT_LEASE_ID)
+            reporter = DeliveryReporter(store.deliveries, calls.report, handles, lease)
+            await stack.enter_async_context(
+                background.running("report deliveries", reporter.run)
+            )
         _log_start(settings)
         yield
 

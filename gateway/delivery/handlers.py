@@ -20,7 +20,7 @@ from gateway.config.delivery_callers import Caller
 from gateway.delivery.authentication import Access, Context
 from gateway.delivery.failures import RpcFailure
 from gateway.delivery.rpcs import DeliveryRpcs
-from gateway.domain.errors import StoreError, StoreUnavailable
+from gateway.domain.errors import ServiceError, StoreError, StoreUnavailable
 from gateway.domain.upload_size import (
     MAX_BYTES_WITHOUT_FILES,
     UPLOAD_PATH,
@@ -148,6 +148,11 @@ def _convert_error(error: Exception, method: str) -> RpcFailure:
             return RpcFailure(
                 grpc.StatusCode.UNAVAILABLE,
                 "the store does not answer: repeat the call with the same key",
+            )
+        case ServiceError():
+            return RpcFailure(
+                grpc.StatusCode.UNAVAILABLE,
+                "the service that knows the users does not answer",
             )
     logger.error(
         "delivery_rpc_failed",

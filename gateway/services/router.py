@@ -24,6 +24,7 @@ from gateway.domain.update import (
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.call_limits import CallLimits, LimitedCall
 from gateway.services.channels import ServiceChannels
+from gateway.services.delivery_calls import DeliveryCalls
 from gateway.services.delivery_marks import mark_callback_data, split_callback_data
 from gateway.services.diagnosis.problems import ServiceProblem
 from gateway.services.routing.route import Route
@@ -89,6 +90,12 @@ class GrpcServiceRouter:
                 record_failure,
             )
         self._help_call = _HelpCall(table)
+
+    @property
+    def delivery_calls(self) -> DeliveryCalls:
+        """The calls of the rpcs that serve deliveries."""
+        routes = self._table.report_route, self._table.recipient_route
+        return DeliveryCalls(*(self._rpcs[it] if it else None for it in routes))
 
     def for_bot(self, table: RouteTable, signer: ButtonSigner) -> "GrpcServiceRouter":
         """Return a router for a bot, which shares the rpcs of this one.

@@ -159,7 +159,7 @@ class RpcCall(Struct, eq=False):
         return start(
             request.SerializeToString(),
             timeout=max(0.0, timeout),
-            metadata=_build_metadata(context.request_id),
+            metadata=build_metadata(context.request_id),
         )
 
     def _convert(self, error: aio.AioRpcError) -> ServiceError:
@@ -206,7 +206,7 @@ def _add_urls(
                 add_file_urls(message, bot_id)
 
 
-def _build_metadata(request_id: str) -> aio.Metadata:
+def build_metadata(request_id: str) -> aio.Metadata:
     """Return the metadata of a call: its idempotency key and its trace context.
 
     The format is W3C Trace Context, version 00. All calls for an update, including

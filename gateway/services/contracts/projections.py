@@ -61,7 +61,11 @@ def _describe_projection(
         if field.name not in field_names:
             continue
         copy = projection.field.add(name=field.name, number=field.number)
-        copy.label = FieldDescriptorProto.LABEL_OPTIONAL
+        copy.label = (
+            FieldDescriptorProto.LABEL_REPEATED
+            if field.is_repeated
+            else FieldDescriptorProto.LABEL_OPTIONAL
+        )
         if field.message_type:
             copy.type = FieldDescriptorProto.TYPE_MESSAGE
             copy.type_name = f".{field.message_type.full_name}"

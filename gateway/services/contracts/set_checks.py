@@ -23,7 +23,11 @@ _HOW_TO_EXPORT = (
 )
 
 _METHOD_OPTIONS = ".google.protobuf.MethodOptions"
-_OWN_PACKAGES = ("botgateway.chat.v1", "botgateway.route.v1")
+_OWN_PACKAGES = (
+    "botgateway.chat.v1",
+    "botgateway.delivery.v1",
+    "botgateway.route.v1",
+)
 
 
 def find_missing_imports(files: Files) -> Iterator[str]:

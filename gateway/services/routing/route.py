@@ -21,17 +21,20 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         service: the service's name in settings.
         request_type: the class of the request.
         response_type: the class of the response.
-        context_field: the request's field for the context.
+        context_field: the request's field for the context. Only routes that serve no
+            update may have none, then it is "".
         message_field: the request's field for the message, or ""; the same as
             `payload_field` if the payload is a message.
         event_field: the request's field for the event, or "".
         payload_field: the request's field for the payload of the update type or of a
             pressed button, or "".
         json_field: the request's field for the update's JSON, or "".
-        result_field: the response's field for the reply, or for the user id.
+        result_field: the response's field for the reply, or for the user id; "" if the
+            response is not read.
         is_streaming: whether the rpc streams its response.
         piece_field: the response's field for a piece of text, or "".
         shows_typing: whether the typing indicator may be shown.
+        status_field: the request's field for the reports of deliveries, or "".
         requires_signature: whether only buttons signed by the gateway are served.
     """
 
@@ -52,6 +55,7 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
     shows_typing: bool
     payload_field: str = ""
     json_field: str = ""
+    status_field: str = ""
     requires_signature: bool = False
 
     @property

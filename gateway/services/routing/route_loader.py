@@ -7,6 +7,7 @@ table, are reported in the same run.
 
 from collections.abc import Sequence
 
+from botgateway.delivery.v1.delivery_pb2 import DeliveryStatus
 from botgateway.route.v1 import route_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -28,10 +29,19 @@ MAX_DESCRIPTION_LENGTH = 256
 _CONTEXT_TYPE = "botgateway.chat.v1.RequestContext"
 _REPLY_TYPE = "botgateway.chat.v1.Reply"
 _EVENT_TYPE = "botgateway.route.v1.Event"
-_USER_ID_FIELD = "internal_user_id"
+_STATUS_TYPE = DeliveryStatus.DESCRIPTOR.full_name
+USER_ID_FIELD = "internal_user_id"
+"""The field for the internal id of a user, in several requests and responses."""
+_TELEGRAM_ID_FIELD = "telegram_user_id"
 
 _MESSAGE_TRIGGERS = frozenset({"text", "command"})
 """Triggers whose request may contain the message."""
+
+_DELIVERY_TRIGGERS = frozenset({"report", "recipient"})
+"""Triggers that serve deliveries and not updates."""
+
+_UNARY_TRIGGERS = _DELIVERY_TRIGGERS | {"event", "session"}
+"""Triggers whose response is not shown to anybody."""
 
 _RAW_UPDATE_TRIGGERS = _MESSAGE_TRIGGERS | {"callback", "update_type"}
 """Triggers whose request may contain the update as JSON."""
@@ -113,7 +123,9 @@ class _RouteReader:
         """Read one route; return None if its trigger is invalid."""
         method, kind = self._method, option.WhichOneof("trigger")
         trigger = self._read_trigger(option)
-        context_field = self._find_field(method.input_type, _CONTEXT_TYPE)
+        context_field = self._find_field(
+            method.input_type, _CONTEXT_TYPE, required=kind not in _DELIVERY_TRIGGERS
+        )
         message_field = event_field = payload_field = json_field = ""
         if kind in _MESSAGE_TRIGGERS:
             message_field = self._find_field(
@@ -136,11 +148,11 @@ class _RouteReader:
             event_field = self._find_field(
                 method.input_type, _EVENT_TYPE, required=False
             )
-        if kind == "session":
-            result_field = self._find_user_id_field()
-        else:
-            result_field = self._find_field(method.output_type, _REPLY_TYPE)
-        if method.server_streaming and kind in {"event", "session"}:
+        status_field = self._find_status_field() if kind == "report" else ""
+        if kind == "recipient":
+            self._find_user_id_field(method.input_type)
+        result_field = self._find_result_field(kind)
+        if method.server_streaming and kind in _UNARY_TRIGGERS:
             self.add_problem(
                 f"nobody would see a streamed response to the trigger {kind}"
             )
@@ -163,6 +175,8 @@ class _RouteReader:
                     event_field,
                     payload_field,
                     json_field,
+                    status_field,
+                    USER_ID_FIELD if kind == "recipient" else "",
                     *(name for name, _ in variables),
                 },
             ),
@@ -178,6 +192,7 @@ class _RouteReader:
             shows_typing=not option.disable_typing_indicator,
             payload_field=payload_field,
             json_field=json_field,
+            status_field=status_field,
             requires_signature=option.signed,
         )
 
@@ -239,12 +254,42 @@ class _RouteReader:
         input_type = self._method.input_type
         return type_name and self._find_field(input_type, type_name, required=False)
 
-    def _find_user_id_field(self) -> str:
+    def _find_result_field(self, kind: str | None) -> str:
+        """Return the response's field for the result, or "" if there is none."""
         response = self._method.output_type
-        field = response.fields_by_name.get(_USER_ID_FIELD)
+        match kind:
+            case "session":
+                return self._find_user_id_field(response)
+            case "recipient":
+                field = response.fields_by_name.get(_TELEGRAM_ID_FIELD)
+                if not field or field.type != FieldDescriptor.TYPE_INT64:
+                    self.add_problem(
+                        f"{response.name} has no field int64 {_TELEGRAM_ID_FIELD}"
+                    )
+                return _TELEGRAM_ID_FIELD
+            case "report":
+                return ""
+        return self._find_field(response, _REPLY_TYPE)
+
+    def _find_user_id_field(self, message: Descriptor) -> str:
+        field = message.fields_by_name.get(USER_ID_FIELD)
         if not field or not _is_string_field(field):
-            self.add_problem(f"{response.name} has no string field {_USER_ID_FIELD}")
-        return _USER_ID_FIELD
+            self.add_problem(f"{message.name} has no string field {USER_ID_FIELD}")
+        return USER_ID_FIELD
+
+    def _find_status_field(self) -> str:
+        """Return the request's field for reports, or "" if there is none."""
+        request = self._method.input_type
+        names = [
+            field.name
+            for field in request.fields
+            if field.is_repeated
+            and field.message_type is not None
+            and field.message_type.full_name == _STATUS_TYPE
+        ]
+        if len(names) != 1:
+            self.add_problem(f"{request.name} needs one repeated {_STATUS_TYPE}")
+        return names[0] if names else ""
 
 
 def _has_type(field: FieldDescriptor, type_name: str) -> bool:

@@ -39,6 +39,9 @@ class RouteTable:
         update_types: the update types that have a route, sorted.
         text_route: the route for messages that are not commands, if there is one.
         session_route: the route that resolves users, if there is one.
+        report_route: the route that gets the reports of deliveries, if there is one.
+        recipient_route: the route that finds the recipients of deliveries, if there is
+            one.
         service_names: names of the services that have a route, sorted.
         route_names: the names of all routes, sorted; a bounded set, for metrics.
         menu_commands: name and description of each command of the menu, sorted.
@@ -75,6 +78,8 @@ class RouteTable:
         self.update_types = tuple(sorted(str(name) for name in self.by_update))
         self.text_route = by_kind.get("text", {}).get("")
         self.session_route = by_kind.get("session", {}).get("")
+        self.report_route = by_kind.get("report", {}).get("")
+        self.recipient_route = by_kind.get("recipient", {}).get("")
         self.service_names = tuple(sorted({route.service for route in self.routes}))
         self.route_names = tuple(
             sorted({f"/{HELP_COMMAND}", *(route.name for route in self.routes)})
@@ -88,7 +93,8 @@ class RouteTable:
     ) -> "RouteTable":
         """Return a table with a part of the routes.
 
-        The route for sessions is always part of it: it belongs to all other routes.
+        The routes for sessions and for deliveries are always part of it: they belong
+        to all other routes.
 
         Args:
             services: the names of the services whose routes are kept; None for all.
@@ -97,7 +103,7 @@ class RouteTable:
         kept = [
             route
             for route in self.routes
-            if route is self.session_route
+            if route in {self.session_route, self.report_route, self.recipient_route}
             or (
                 (services is None or route.service in services)
                 and (names is None or route.name in names)

@@ -21,8 +21,8 @@ class Trigger(Struct, frozen=True):
     """The condition under which the gateway calls an rpc.
 
     Attributes:
-        kind: "command", "callback", "text", "event", "session" or
-            "update_type".
+        kind: "command", "callback", "text", "event", "session", "update_type",
+            "report" or "recipient".
         key: identifies the trigger within its kind: a command's name, a button's
             literal prefix, an event's number or an update type; "" for a kind with
             only one trigger.
@@ -57,7 +57,7 @@ def parse_trigger(route: Route) -> Trigger:
             return Trigger(kind, route.event, name, name)
         case "text" if route.text:
             return Trigger(kind, "", kind, kind)
-        case "session" if route.session:
+        case "session" | "report" | "recipient" if getattr(route, kind):
             return Trigger(kind, "", kind, kind)
         case "update_type":
             name = f"update:{_check_update_type(route.update_type)}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from botgateway.chat.v1 import context_pb2, message_pb2, reply_pb2, update_pb2
+from botgateway.delivery.v1 import delivery_pb2
 from botgateway.route.v1 import route_pb2
 from botgateway.route.v1.route_pb2 import Route
 from google.protobuf import descriptor_pb2
@@ -15,7 +16,15 @@ MESSAGE = "botgateway.chat.v1.IncomingMessage"
 REPLY = "botgateway.chat.v1.Reply"
 EVENT = "enum botgateway.route.v1.Event"
 JSON = "botgateway.chat.v1.RawUpdate"
-SHARED = (context_pb2, message_pb2, reply_pb2, update_pb2, route_pb2)
+STATUS = "botgateway.delivery.v1.DeliveryStatus"
+SHARED = (
+    context_pb2,
+    message_pb2,
+    reply_pb2,
+    update_pb2,
+    delivery_pb2,
+    route_pb2,
+)
 
 
 class Rpc(NamedTuple):

@@ -14,6 +14,7 @@ from tests.support.services.made_up import (
     JSON,
     MESSAGE,
     REPLY,
+    STATUS,
     TEXT,
     Rpc,
     a_service,
@@ -52,6 +53,8 @@ def update(name: str) -> tuple[Route, ...]:
 
 CHAT = "botgateway.chat.v1"
 SESSION = (Route(session=True),)
+REPORT = (Route(report=True),)
+RECIPIENT = (Route(recipient=True),)
 
 UNREADABLE = (
     "option 52741 cannot be read: botgateway/route/v1/route.proto is not loaded,"
@@ -169,6 +172,30 @@ CASES = {
         Rpc(SESSION, response={"internal_user_id": "int64"}),
         "OrderResponse has no string field internal_user_id",
     ),
+    "reports without a field for them": (
+        Rpc(REPORT, {"status": STATUS}, {}),
+        f"OrderRequest needs one repeated {STATUS}",
+    ),
+    "reports in two fields": (
+        Rpc(REPORT, {"one": f"repeated {STATUS}", "two": f"repeated {STATUS}"}, {}),
+        f"OrderRequest needs one repeated {STATUS}",
+    ),
+    "a stream of answers to reports": (
+        Rpc(REPORT, {"one": f"repeated {STATUS}"}, {}, streaming="server"),
+        "nobody would see a streamed response to the trigger report",
+    ),
+    "a recipient without the internal id": (
+        Rpc(RECIPIENT, {"context": CONTEXT}, {"telegram_user_id": "int64"}),
+        "OrderRequest has no string field internal_user_id",
+    ),
+    "a recipient without Telegram's id": (
+        Rpc(RECIPIENT, {"internal_user_id": "string"}, {"telegram_user_id": "string"}),
+        "OrderResponse has no field int64 telegram_user_id",
+    ),
+    "report: false": (
+        Rpc((Route(report=False),), {"one": f"repeated {STATUS}"}),
+        "a route has no trigger that this gateway knows",
+    ),
     "a description that is too long": (
         Rpc(command("/order", "x" * 257)),
         "a description has over 256 characters",
@@ -277,6 +304,29 @@ CASES = {
         UNREADABLE,
     ),
 }
+
+
+def test_routes_of_deliveries_need_no_context() -> None:
+    """They belong to no update, and nobody sees their response."""
+    report = Rpc(REPORT, {"ends": f"repeated {STATUS}"}, {}, name="Report")
+    recipient = Rpc(
+        RECIPIENT,
+        {"internal_user_id": "string"},
+        {"telegram_user_id": "int64"},
+        name="Find",
+    )
+    table = build_route_table([a_service(report, recipient)])
+    assert table.report_route is not None
+    assert table.recipient_route is not None
+    assert (table.report_route.status_field, table.report_route.context_field) == (
+        "ends",
+        "",
+    )
+    assert table.recipient_route.result_field == "telegram_user_id"
+    # They do not belong to the routes that a bot may leave out.
+    restricted = table.restrict([], [])
+    assert restricted.report_route is table.report_route
+    assert restricted.recipient_route is table.recipient_route
 
 
 @pytest.mark.parametrize(("rpc", "fault"), CASES.values(), ids=CASES)

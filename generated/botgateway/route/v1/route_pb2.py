@@ -26,7 +26,7 @@ from botgateway.route.v1 import event_pb2 as botgateway_dot_route_dot_v1_dot_eve
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62otgateway/route/v1/route.proto\x12\x13\x62otgateway.route.v1\x1a\x1f\x62otgateway/route/v1/event.proto\x1a google/protobuf/descriptor.proto\"\xe7\x01\n\x05Route\x12\x11\n\x07\x63ommand\x18\x01 \x01(\tH\x00\x12\x12\n\x08\x63\x61llback\x18\x03 \x01(\tH\x00\x12\x0e\n\x04text\x18\x04 \x01(\x08H\x00\x12+\n\x05\x65vent\x18\x05 \x01(\x0e\x32\x1a.botgateway.route.v1.EventH\x00\x12\x11\n\x07session\x18\x06 \x01(\x08H\x00\x12\x15\n\x0bupdate_type\x18\x07 \x01(\tH\x00\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12 \n\x18\x64isable_typing_indicator\x18\x08 \x01(\x08\x12\x0e\n\x06signed\x18\t \x01(\x08\x42\t\n\x07trigger:K\n\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x85\x9c\x03 \x03(\x0b\x32\x1a.botgateway.route.v1.RouteBV\n\x13\x62otgateway.route.v1B\nRouteProtoP\x01Z\x1b\x62otgateway/route/v1;routev1\xaa\x02\x13\x42otGateway.Route.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62otgateway/route/v1/route.proto\x12\x13\x62otgateway.route.v1\x1a\x1f\x62otgateway/route/v1/event.proto\x1a google/protobuf/descriptor.proto\"\x8e\x02\n\x05Route\x12\x11\n\x07\x63ommand\x18\x01 \x01(\tH\x00\x12\x12\n\x08\x63\x61llback\x18\x03 \x01(\tH\x00\x12\x0e\n\x04text\x18\x04 \x01(\x08H\x00\x12+\n\x05\x65vent\x18\x05 \x01(\x0e\x32\x1a.botgateway.route.v1.EventH\x00\x12\x11\n\x07session\x18\x06 \x01(\x08H\x00\x12\x15\n\x0bupdate_type\x18\x07 \x01(\tH\x00\x12\x10\n\x06report\x18\n \x01(\x08H\x00\x12\x13\n\trecipient\x18\x0b \x01(\x08H\x00\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12 \n\x18\x64isable_typing_indicator\x18\x08 \x01(\x08\x12\x0e\n\x06signed\x18\t \x01(\x08\x42\t\n\x07trigger:K\n\x05route\x12\x1e.google.protobuf.MethodOptions\x18\x85\x9c\x03 \x03(\x0b\x32\x1a.botgateway.route.v1.RouteBV\n\x13\x62otgateway.route.v1B\nRouteProtoP\x01Z\x1b\x62otgateway/route/v1;routev1\xaa\x02\x13\x42otGateway.Route.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023botgateway.route.v1B\nRouteProtoP\001Z\033botgateway/route/v1;routev1\252\002\023BotGateway.Route.V1'
   _globals['_ROUTE']._serialized_start=124
-  _globals['_ROUTE']._serialized_end=355
+  _globals['_ROUTE']._serialized_end=394
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,8 @@ class Route(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     UPDATE_TYPE_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     DISABLE_TYPING_INDICATOR_FIELD_NUMBER: _builtins.int
     SIGNED_FIELD_NUMBER: _builtins.int
@@ -108,6 +110,22 @@ class Route(_message.Message):
     that are messages; the type in botgateway.chat.v1 that belongs to the update type, such as
     InlineQuery or WebAppData; and RawUpdate, which contains the update as Telegram sent it.
     """
+    report: _builtins.bool
+    """Set to true for the rpc that gets the reports of deliveries.
+
+    The request has a repeated field of type botgateway.delivery.v1.DeliveryStatus, with at most
+    100 reports. A report arrives at least once: after a failure of the rpc it is sent again.
+    Any response is a confirmation. The request needs no RequestContext, and the response no
+    reply. At most one rpc may have this trigger.
+    """
+    recipient: _builtins.bool
+    """Set to true for the rpc that finds the Telegram user of an internal user id.
+
+    The gateway calls it for a delivery to a user of whom it knows no session. The request has
+    a string field named internal_user_id, and may have a RequestContext, in which only
+    request_id and bot are set. The response has a field int64 telegram_user_id, which is 0 if
+    there is no such user, and needs no reply. At most one rpc may have this trigger.
+    """
     description: _builtins.str
     """What the command does, in a few words, for the bot's menu and for /help.
 
@@ -138,15 +156,17 @@ class Route(_message.Message):
         event: _event_pb2.Event.ValueType = ...,
         session: _builtins.bool = ...,
         update_type: _builtins.str = ...,
+        report: _builtins.bool = ...,
+        recipient: _builtins.bool = ...,
         description: _builtins.str = ...,
         disable_typing_indicator: _builtins.bool = ...,
         signed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "event", b"event", "session", b"session", "text", b"text", "trigger", b"trigger", "update_type", b"update_type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "event", b"event", "recipient", b"recipient", "report", b"report", "session", b"session", "text", b"text", "trigger", b"trigger", "update_type", b"update_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "disable_typing_indicator", b"disable_typing_indicator", "event", b"event", "session", b"session", "signed", b"signed", "text", b"text", "trigger", b"trigger", "update_type", b"update_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "disable_typing_indicator", b"disable_typing_indicator", "event", b"event", "recipient", b"recipient", "report", b"report", "session", b"session", "signed", b"signed", "text", b"text", "trigger", b"trigger", "update_type", b"update_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_trigger: _TypeAlias = _typing.Literal["command", "callback", "text", "event", "session", "update_type"]  # noqa: Y015
+    _WhichOneofReturnType_trigger: _TypeAlias = _typing.Literal["command", "callback", "text", "event", "session", "update_type", "report", "recipient"]  # noqa: Y015
     _WhichOneofArgType_trigger: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_trigger) -> _WhichOneofReturnType_trigger | None: ...
 
