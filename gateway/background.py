@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from gateway.observability.logging import summarize_error
@@ -115,6 +116,9 @@ class BackgroundTasks:
                 await run()
             except asyncio.CancelledError as error:
                 if task is None or task.cancelling():
+                    # gRPC raises an error of its own when its caller is cancelled. The
+                    # task group would take it for a failure, and cancel all tasks.
+                    await anyio.lowlevel.checkpoint_if_cancelled()
                     raise
                 # This task was not cancelled, but something that it awaited.
                 self._record_failure(name, error)

@@ -1,6 +1,7 @@
 """Tasks that go on for as long as the gateway does: none of them ends unseen."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 
 import pytest
@@ -185,3 +186,20 @@ async def test_a_task_runs_as_long_as_its_block() -> None:
             await asyncio.wait_for(begun.wait(), LIMIT)
             assert not ended.is_set()
         assert ended.is_set()
+
+
+async def test_a_task_that_replaces_its_cancellation_does_not_cancel_others() -> None:
+    """gRPC raises an error of its own where its caller is cancelled."""
+
+    async def call() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await wait_forever()
+        raise asyncio.CancelledError
+
+    async with BackgroundTasks() as tasks:
+        other = tasks.start("other", wait_forever)
+        async with tasks.running("call", call):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a cancelled group would end this block here
+        assert other.status is TaskHandle.Status.PENDING
+    assert tasks.failure_counts == {}
