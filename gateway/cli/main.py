@@ -19,6 +19,7 @@ import click
 from click.core import ParameterSource
 
 from gateway.cli.bot_commands import bots
+from gateway.cli.conformance_command import conformance
 from gateway.cli.contract_commands import contracts
 from gateway.cli.diagnosis_commands import check, doctor
 from gateway.domain.errors import BotApiError, ConfigurationError, StoreError
@@ -357,6 +358,7 @@ cli.add_command(bots)
 cli.add_command(contracts)
 cli.add_command(check)
 cli.add_command(doctor)
+cli.add_command(conformance)
 
 
 def main() -> None:

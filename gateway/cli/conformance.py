@@ -1,0 +1,117 @@
+"""`telegram-gateway conformance`: examines running services."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from gateway.cli.routes import load_route_table
+from gateway.conformance.known_failures import read_known_failures
+from gateway.conformance.report import (
+    RuleResult,
+    format_json,
+    format_junit,
+    format_lines,
+    has_failed,
+)
+from gateway.conformance.runner import ALL_RULES, ConformanceRun
+from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.launcher.service_targets import read_targets
+from gateway.services.channels import ServiceChannels, TlsFiles
+from gateway.services.contracts.sources import load_contracts
+from gateway.services.routing.route_table import RouteTable, combine_contracts
+
+
+def run_conformance(
+    own: Sequence[str],
+    contracts: Sequence[str],
+    values: Sequence[str],
+    tls: TlsFiles | None,
+    *,
+    known_failures: Path | None,
+    seconds: tuple[float, float],
+    reports: Mapping[str, Path | None],
+) -> int:
+    """Examine services, print and write what was found, and return the exit code.
+
+    Args:
+        own: targets of the services, such as "billing=localhost:50051".
+        contracts: sources of contracts; none for the setting CONTRACTS.
+        values: values of fields, such as "invoice_id=7".
+        tls: the TLS files; None without TLS.
+        known_failures: the file of known failures, or None.
+        seconds: the deadlines of calls, and of calls with a streamed response.
+        reports: the files to write by format, "json" and "junit".
+
+    Raises:
+        ConfigurationError: something is invalid.
+    """
+    table = _load_table(contracts)
+    rules = frozenset(rule.name for rule in ALL_RULES)
+    run = ConformanceRun(
+        table=table,
+        channels=ServiceChannels(read_targets(own, table.service_names), tls),
+        values=_read_values(values, table),
+        known_failures=read_known_failures(known_failures, rules)
+        if known_failures
+        else frozenset(),
+        seconds=seconds[0],
+        stream_seconds=seconds[1],
+    )
+    for path in reports.values():
+        if path and not path.absolute().parent.is_dir():
+            raise ConfigurationError([f"{path}: there is no such directory"])
+    results = asyncio.run(_collect(run))
+    for line in format_lines(results):
+        click.echo(line)
+    for report, path in reports.items():
+        if path:
+            write = format_json if report == "json" else format_junit
+            path.write_bytes(write(results))
+    return 1 if has_failed(results) else 0
+
+
+def print_rules() -> None:
+    """Print the rules and what they demand."""
+    width = max(len(rule.name) for rule in ALL_RULES)
+    for rule in ALL_RULES:
+        click.echo(f"{rule.name:{width}}  {rule.meaning}")
+
+
+async def _collect(run: ConformanceRun) -> list[RuleResult]:
+    return [result async for result in run.iter_results()]
+
+
+def _load_table(contracts: Sequence[str]) -> RouteTable:
+    if not contracts:
+        return load_route_table()
+    return combine_contracts(load_contracts(contracts))
+
+
+def _read_values(given: Iterable[str], table: RouteTable) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise ConfigurationError([f"--value {each}: should be FIELD=VALUE"])
+        if not _is_valid(name, value, table):
+            raise ConfigurationError([f"--value {each}: no route reads such a value"])
+        values[name] = value
+    return values
+
+
+def _is_valid(name: str, value: str, table: RouteTable) -> bool:
+    """Return whether a value is valid for every field with a name, and there is one."""
+    converters = [
+        convert
+        for route in table.routes
+        for field, convert in route.variables
+        if field == name
+    ]
+    try:
+        for convert in converters:
+            convert(value)
+    except ValueError:
+        return False
+    return bool(converters)
