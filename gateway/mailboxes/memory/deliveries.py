@@ -89,7 +89,7 @@ class MemoryDeliveryStore:
             if len(mailbox.mail) - replaces_mail >= self._limit:
                 return DeliveryPutResult.FULL
         if replaced is not None:
-            self._cancel(replaced, "collapsed")
+            self._cancel(replaced, "collapsed", keeps_mailbox=not is_scheduled)
         if delivery.collapse_key:
             self._last_collapsible[_get_collapse_key(delivery)] = delivery.delivery_id
         entry = _Entry(delivery, _make_record(delivery, self._clock.now()))
@@ -237,13 +237,21 @@ class MemoryDeliveryStore:
         entry = self._entries.get(earlier or "")
         return entry if entry is not None and _is_waiting(entry.record) else None
 
-    def _cancel(self, entry: _Entry, reason: str) -> None:
-        """End a delivery that nobody has begun."""
+    def _cancel(
+        self, entry: _Entry, reason: str, *, keeps_mailbox: bool = False
+    ) -> None:
+        """End a delivery that nobody has begun.
+
+        Args:
+            entry: the delivery.
+            reason: the reason in its record.
+            keeps_mailbox: whether to keep its mailbox, although it may be empty.
+        """
         ordering_key = entry.delivery.ordering_key
         mailbox = self._mailboxes.find_mailbox(ordering_key)
         if mailbox is not None and mailbox.remove_delivery(entry.delivery.delivery_id):
             self._mailboxes.in_memory -= 1
-            if not self._mailboxes.is_leased(ordering_key):
+            if not keeps_mailbox and not self._mailboxes.is_leased(ordering_key):
                 self._mailboxes.drop_if_empty(ordering_key, mailbox)
         self._end(entry, DeliveryResult(state=DeliveryState.CANCELLED, reason=reason))
 

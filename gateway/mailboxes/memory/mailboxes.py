@@ -222,8 +222,7 @@ class MemoryMailboxStore:
         mailbox = self.find_leased_mailbox(lease)
         if mailbox is not None:
             del self._leased[lease.ordering_key]
-            if mailbox.mail:
-                self.make_claimable(lease.ordering_key, mailbox)
+            self.make_claimable(lease.ordering_key, mailbox)
 
     async def claimable(
         self, limit: int, skipped_bots: Collection[str] = ()
@@ -256,13 +255,17 @@ class MemoryMailboxStore:
             mailbox = self._leased.get(ordering_key)
             if mailbox is None or mailbox.claimable_at > self._clock.uptime():
                 return None
-            if not mailbox.mail:  # its last delivery was cancelled
-                del self._leased[ordering_key]
-                return None
-            if mailbox.token and (pause := mailbox.record_owner_loss()):
+            if (
+                mailbox.mail
+                and mailbox.token
+                and (pause := mailbox.record_owner_loss())
+            ):
                 mailbox.token = ""
                 mailbox.claimable_at = self._clock.uptime() + pause
                 return None
+        if not mailbox.mail:  # its last delivery was cancelled
+            self._leased.pop(ordering_key, None)
+            return None
         return self.grant_lease(ordering_key, mailbox)
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:

@@ -32,9 +32,9 @@ from gateway.mailboxes.signatures import StoreSignatures
 _STATE_TTL = b"%d" % STATE_TTL
 _RECORD_MS = b"%d" % (RECORD_SECONDS * 1000)
 
-ENTRY_MARGIN_SECONDS = 24 * 3600
+ENTRY_MARGIN_SECONDS = 30 * 24 * 3600
 """How much longer than the record of a delivery that ends in time the idempotency entry
-is kept: the delivery may end later, because its worker or Redis was down."""
+is kept, unless the end shortens that: nobody may have served the mailbox for days."""
 
 
 CANCELLED = DeliveryResult(state=DeliveryState.CANCELLED, reason="cancelled")

@@ -57,13 +57,13 @@ class MailboxMachine(RuleBasedStateMachine):
         self.store = self.run(self.exits.enter_async_context(self.open_store()))
         self.serial = 0
         # The model.
-        self.mail: dict[str, dict[int, Envelope]] = {}
+        self.mail: dict[str, dict[float, Envelope]] = {}
         self.owners: dict[str, MailboxLease] = {}
         self.due: dict[str, float] = {}
-        self.deaths: dict[str, tuple[int, int, int]] = {}
+        self.deaths: dict[str, tuple[float, int, int]] = {}
         self.stages: dict[str, str] = {}
         self.states: dict[str, bytes] = {}
-        self.dead: list[tuple[int, str, str, bytes]] = []
+        self.dead: list[tuple[int | None, str, str, bytes]] = []
         # The history.
         self.every_lease: list[MailboxLease] = []
         self.accepted = 0
@@ -100,7 +100,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self, ordering_key: str, update_id: int, acquire: bool, free: bool
     ) -> MailboxLease | MultipleResults[MailboxLease]:
         """Put an update, a new one or one that is there; `free` of the bound."""
-        update = build_envelope(update_id, ordering_key, body=self.bytes())
+        update = build_envelope(update_id, ordering_key, body=self.make_bytes())
         answer = self.call(
             self.store.mailboxes.put(update, acquire=acquire, enforce_limit=not free)
         )
@@ -110,12 +110,11 @@ class MailboxMachine(RuleBasedStateMachine):
         elif len(mail) >= LIMIT and not free:
             assert answer is PutResult.FULL
         else:
-            self.accepted += 1
-            self.mail.setdefault(ordering_key, {})[update_id] = update
-            if acquire and not mail:
+            acquires = acquire and ordering_key not in self.mail
+            self.arrived(ordering_key, update_id, update)
+            if acquires:
                 return self.acquired(ordering_key, answer)
             assert answer is PutResult.STORED
-            self.due.setdefault(ordering_key, self.now)
         return multiple()
 
     @rule(target=leases, ordering_key=ORDERING_KEYS)
@@ -124,6 +123,10 @@ class MailboxMachine(RuleBasedStateMachine):
         answer = self.call(self.store.mailboxes.acquire(ordering_key))
         if ordering_key not in self.mail or self.due[ordering_key] > self.now:
             assert answer is None
+            return multiple()
+        if not self.mail[ordering_key]:
+            assert answer is None
+            self.forgotten(ordering_key)
             return multiple()
         if pause := self.count_death(ordering_key):
             assert answer is None
@@ -158,9 +161,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self, lease: MailboxLease, dead: str | None, give_back: bool
     ) -> None:
         """Finish the update that the lease's owner has most reason to work on."""
-        mail = self.mail.get(lease.ordering_key)
-        update_id = min(mail) if mail else lease.next_update.update_id
-        self.commit(lease, update_id, dead, give_back)
+        self.commit_next(lease, dead, give_back)
 
     @rule(lease=leases, update_id=IDS, dead=REASONS, give_back=RARELY)
     def commit_any(
@@ -225,6 +226,10 @@ class MailboxMachine(RuleBasedStateMachine):
         """Let every state expire."""
         self.run(self.store.pass_time(STATE_TTL + 1))
         self.states.clear()
+        self.a_day_has_passed()
+
+    def a_day_has_passed(self) -> None:
+        """Note what else is gone after a day."""
 
     @rule()
     def drain(self) -> None:
@@ -236,9 +241,7 @@ class MailboxMachine(RuleBasedStateMachine):
                 if not isinstance(lease, MailboxLease):  # after a pause
                     continue
                 while ordering_key in self.owners:
-                    self.commit(
-                        lease, min(self.mail[ordering_key]), None, release=False
-                    )
+                    self.commit_next(lease, None, release=False)
             self.run(self.store.pass_time(1.1 * LEASE))
         assert not self.mail
 
@@ -289,7 +292,7 @@ class MailboxMachine(RuleBasedStateMachine):
             reject()
         return answer
 
-    def bytes(self) -> bytes:
+    def make_bytes(self) -> bytes:
         """Return bytes that were never used before."""
         self.serial += 1
         return b"%d" % self.serial
@@ -332,10 +335,30 @@ class MailboxMachine(RuleBasedStateMachine):
         assert lease.expires_at == self.now + LEASE
         self.due[lease.ordering_key] = lease.expires_at
 
+    def arrived(self, ordering_key: str, position: float, mail: Envelope) -> None:
+        """Note that a mailbox has more mail."""
+        self.accepted += 1
+        self.mail.setdefault(ordering_key, {})[position] = mail
+        self.due.setdefault(ordering_key, self.now)
+
+    def forgotten(self, ordering_key: str) -> None:
+        """Note that a mailbox without mail is gone."""
+        del self.mail[ordering_key], self.due[ordering_key]
+        self.owners.pop(ordering_key, None)
+        self.deaths.pop(ordering_key, None)
+
     def left(self, ordering_key: str) -> None:
         """Note that a mailbox waits."""
         self.owners.pop(ordering_key, None)
         self.due[ordering_key] = self.now
+
+    def commit_next(
+        self, lease: MailboxLease, dead_letter_reason: str | None, release: bool
+    ) -> None:
+        """Finish the head of the mailbox, or what is left of it for a lost lease."""
+        mail = self.mail.get(lease.ordering_key)
+        head = mail[min(mail)] if mail else lease.next_update
+        self.commit(lease, head.update_id, dead_letter_reason, release)
 
     def commit(
         self,
@@ -345,35 +368,61 @@ class MailboxMachine(RuleBasedStateMachine):
         release: bool,
     ) -> None:
         """Commit, and check what became of it."""
-        state = self.bytes()
-        ordering_key = lease.ordering_key
-        lost = False
-        following = None
+        state = self.make_bytes()
+        committing = self.store.mailboxes.commit(
+            lease,
+            update_id,
+            state,
+            dead_letter_reason=dead_letter_reason,
+            release=release,
+        )
+        lost, following = self.call_with_lease(lease, committing)
+        if not lost:
+            self.done(lease, update_id, state, dead_letter_reason)
+            self.followed(lease, following, release)
+
+    def call_with_lease(
+        self, lease: MailboxLease, call: Coroutine[Any, Any, T]
+    ) -> tuple[bool, T | None]:
+        """Make a call that only the owner may make; return whether it was refused."""
+        lost, answer = False, None
         try:
-            following = self.call(
-                self.store.mailboxes.commit(
-                    lease,
-                    update_id,
-                    state,
-                    dead_letter_reason=dead_letter_reason,
-                    release=release,
-                )
-            )
+            answer = self.call(call)
         except LeaseLost:
             lost = True
-        assert lost == (self.owners.get(ordering_key) is not lease)
-        if lost:
-            return
+        assert lost == (self.owners.get(lease.ordering_key) is not lease)
+        return lost, answer
+
+    def done(
+        self,
+        lease: MailboxLease,
+        position: float,
+        state: bytes,
+        dead_letter_reason: str | None,
+    ) -> None:
+        """Note that the mail at this position was finished, if it was there."""
+        ordering_key = lease.ordering_key
         self.states[ordering_key] = state
         self.deaths.pop(ordering_key, None)
         self.stages[ordering_key] = "waiting"
-        done = self.mail[ordering_key].pop(update_id, None)
+        done = self.mail[ordering_key].pop(position, None)
         if done is not None:
             self.removed += 1
             if dead_letter_reason:
                 self.dead.append(
-                    (update_id, ordering_key, dead_letter_reason, done.body)
+                    (
+                        done.update_id or None,
+                        ordering_key,
+                        dead_letter_reason,
+                        done.body,
+                    )
                 )
+
+    def followed(
+        self, lease: MailboxLease, following: Envelope | None, release: bool
+    ) -> None:
+        """Check and note what a commit answered."""
+        ordering_key = lease.ordering_key
         if self.mail[ordering_key] and not release:
             assert is_lowest(following, self.mail[ordering_key])
             self.extended(lease)
@@ -381,13 +430,15 @@ class MailboxMachine(RuleBasedStateMachine):
         assert following is None
         self.left(ordering_key)
         if not self.mail[ordering_key]:
-            del self.mail[ordering_key], self.due[ordering_key]
+            self.forgotten(ordering_key)
 
 
-def machine_over(open_store: OpenStore) -> type[MailboxMachine]:
+def machine_over(
+    open_store: OpenStore, kind: type[MailboxMachine] = MailboxMachine
+) -> type[MailboxMachine]:
     """Return the machine that tries this implementation."""
 
-    class Machine(MailboxMachine):
+    class Machine(kind):  # type: ignore[misc, valid-type]
         def open_store(self) -> AbstractAsyncContextManager[Store]:
             return open_store()
 
@@ -404,10 +455,12 @@ def as_tuple(dead_letter: DeadLetter) -> tuple[int | None, str | None, str, byte
     )
 
 
-def is_lowest(update: Envelope | None, mail: dict[int, Envelope]) -> bool:
-    """Return whether this is the update with the lowest id, as it was put first."""
-    lowest = mail[min(mail)]
-    return update is not None and (update.update_id, update.body) == (
-        lowest.update_id,
-        lowest.body,
-    )
+def is_lowest(first: Envelope | None, mail: dict[float, Envelope]) -> bool:
+    """Return whether this is the first mail, as it was put first."""
+    return first is not None and describe(first) == describe(mail[min(mail)])
+
+
+def describe(mail: Envelope) -> tuple[object, ...]:
+    """Return what is compared of mail."""
+    delivery = mail.delivery and (mail.delivery.delivery_id, mail.delivery.request)
+    return mail.update_id, mail.body, delivery

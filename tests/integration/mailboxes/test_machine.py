@@ -1,16 +1,26 @@
 """The model test: every implementation passes it, and no faulty one does."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryRecord,
+    DeliveryResult,
+    DeliveryState,
+    SentPart,
+)
+from gateway.domain.delivery_store import DeliveryPutResult
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import PutResult
 from gateway.domain.update import Envelope
+from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
 from gateway.mailboxes.memory.mailbox import Mailbox
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from tests.integration.mailboxes.delivery_machine import DeliveryMachine
 from tests.integration.mailboxes.machine import machine_over
 from tests.support.stores import OpenStore, memory
 
@@ -226,6 +236,15 @@ EXAMPLES = {
 }
 """As many as a few seconds allow."""
 
+CONTROL = settings(
+    max_examples=5000,  # most are found within 100
+    stateful_step_count=40,
+    report_multiple_bugs=False,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+)
+
 FAULTY = [
     IgnoresTokens,
     CommitsUnderAnyToken,
@@ -263,12 +282,168 @@ def test_a_faulty_implementation_is_found_out(faulty: type[MemoryMailboxStore]) 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
             machine_over(memory(faulty)),
-            settings=settings(
-                max_examples=5000,  # most are found within 100
-                stateful_step_count=40,
-                report_multiple_bugs=False,
-                derandomize=True,
-                database=None,
-                phases=[Phase.generate],
-            ),
+            settings=CONTROL,
+        )
+
+
+class IgnoresIdempotencyKeys(MemoryDeliveryStore):
+    """Takes a repeated request for a new one."""
+
+    async def put_delivery(
+        self, delivery: Delivery, *, acquire: bool = True
+    ) -> MailboxLease | DeliveryPutResult:
+        """Store a delivery whose key was used."""
+        self._entries.pop(delivery.delivery_id, None)
+        return await super().put_delivery(delivery, acquire=acquire)
+
+
+class TakesAnyRequestForTheSame(MemoryDeliveryStore):
+    """Compares no fingerprints."""
+
+    async def put_delivery(
+        self, delivery: Delivery, *, acquire: bool = True
+    ) -> MailboxLease | DeliveryPutResult:
+        """Report that a used key was used with the same request."""
+        entry = self._entries.get(delivery.delivery_id)
+        if entry is not None:
+            return DeliveryPutResult.REPEATED
+        return await super().put_delivery(delivery, acquire=acquire)
+
+
+class ForgetsEndedDeliveries(MemoryDeliveryStore):
+    """Forgets a record at once and not after a day."""
+
+    async def commit_delivery(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        state: bytes,
+        result: DeliveryResult,
+        *,
+        dead_letter_reason: str | None = None,
+        release: bool = False,
+    ) -> Envelope | None:
+        """Forget the delivery."""
+        following = await super().commit_delivery(
+            lease,
+            delivery_id,
+            state,
+            result,
+            dead_letter_reason=dead_letter_reason,
+            release=release,
+        )
+        self._entries.pop(delivery_id, None)
+        self._ended.pop(delivery_id, None)
+        return following
+
+
+class HidesDoubt(MemoryDeliveryStore):
+    """Lets a new owner repeat a call that may have had its effect."""
+
+    async def begin_part(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        part: int,
+        sent_parts: Sequence[SentPart],
+        *,
+        resolves_doubt: bool = False,
+    ) -> DeliveryRecord:
+        """Begin, whoever began before."""
+        before = await super().begin_part(
+            lease, delivery_id, part, sent_parts, resolves_doubt=True
+        )
+        before.is_part_begun = False
+        return before
+
+
+class SendsUnderAnyLease(MemoryDeliveryStore):
+    """Lets an owner that was lost begin a call."""
+
+    async def begin_part(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        part: int,
+        sent_parts: Sequence[SentPart],
+        *,
+        resolves_doubt: bool = False,
+    ) -> DeliveryRecord:
+        """Begin as the present owner."""
+        mailbox = self._mailboxes.find_mailbox(lease.ordering_key)
+        token = mailbox.token if mailbox else lease.token
+        current = MailboxLease(lease.ordering_key, token, None, lease.next_update, 0)
+        return await super().begin_part(
+            current, delivery_id, part, sent_parts, resolves_doubt=resolves_doubt
+        )
+
+
+class CancelsWhatWasBegun(MemoryDeliveryStore):
+    """Says that nothing was sent, though something was."""
+
+    async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """Cancel, whatever the state is."""
+        entry = self._entries.get(delivery_id)
+        if entry is not None and entry.record.state is DeliveryState.SENDING:
+            entry.record.state = DeliveryState.ACCEPTED
+        return await super().cancel_delivery(delivery_id)
+
+
+class EntersAheadOfMail(MemoryDeliveryStore):
+    """Lets a scheduled delivery pass by what was accepted before."""
+
+    async def enter_due_deliveries(self, limit: int) -> int:
+        """Enter, and move to the front."""
+        entered = await super().enter_due_deliveries(limit)
+        for ordering_key in self._mailboxes:
+            mailbox = self._mailboxes.find_mailbox(ordering_key)
+            if entered and mailbox is not None and len(mailbox.mail) > 1:
+                mailbox.mail.insert(0, mailbox.mail.pop())
+        return entered
+
+
+class ReplacesNothing(MemoryDeliveryStore):
+    """Sends everything, whatever its collapse key is."""
+
+    async def put_delivery(
+        self, delivery: Delivery, *, acquire: bool = True
+    ) -> MailboxLease | DeliveryPutResult:
+        """Store a delivery beside the one that it should replace."""
+        self._last_collapsible.clear()
+        return await super().put_delivery(delivery, acquire=acquire)
+
+
+FAULTY_WITH_DELIVERIES = [
+    IgnoresIdempotencyKeys,
+    TakesAnyRequestForTheSame,
+    ForgetsEndedDeliveries,
+    HidesDoubt,
+    SendsUnderAnyLease,
+    CancelsWhatWasBegun,
+    EntersAheadOfMail,
+    ReplacesNothing,
+]
+
+
+def test_any_order_of_calls_with_deliveries_does_what_the_model_does(
+    open_delivery_store: OpenStore, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is lost, sent twice or out of order, whatever callers and workers do."""
+    examples = EXAMPLES[request.node.callspec.params["open_delivery_store"]]
+    run_state_machine_as_test(
+        machine_over(open_delivery_store, DeliveryMachine),
+        settings=settings(max_examples=examples, stateful_step_count=40),
+    )
+
+
+@pytest.mark.usefixtures("long_pauses")
+@pytest.mark.parametrize("faulty", FAULTY_WITH_DELIVERIES)
+def test_a_faulty_store_of_deliveries_is_found_out(
+    faulty: type[MemoryDeliveryStore],
+) -> None:
+    """The control: the model test fails where a promise about deliveries is broken."""
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            machine_over(memory(deliveries=faulty), DeliveryMachine),
+            settings=CONTROL,
         )
