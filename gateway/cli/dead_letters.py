@@ -6,13 +6,14 @@ Texts of users are never printed.
 import asyncio
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import click
 
+from gateway.cli.bot_api import choose_bots
 from gateway.clock import SystemClock
-from gateway.config.bots import load_bots
+from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings, load_settings
 from gateway.domain.delivery import Delivery
 from gateway.domain.errors import ConfigurationError, ForgedEntry
@@ -27,17 +28,27 @@ from gateway.mailboxes.signatures import StoreSignatures
 from gateway.telegram.inbound.parser import UpdateParser
 
 
-def print_letters(reason: str | None, limit: int) -> None:
-    """Print the dead letters, oldest first, without their texts."""
+def print_letters(reason: str | None, name: str | None, limit: int) -> None:
+    """Print the dead letters, oldest first, without their texts.
+
+    Args:
+        reason: print only those with this reason; None prints all.
+        name: the name of a bot in BOTS_FILE; None for all bots.
+        limit: the maximum number to print.
+    """
+    settings = load_settings()
+    bot_ids = [bot.id for bot in choose_bots(settings, name)]
 
     async def show(dead_letters: RedisDeadLetters) -> None:
-        found = await dead_letters.list_summaries(reason=reason, limit=limit + 1)
+        found = await dead_letters.list_summaries(
+            reason=reason, bot_ids=bot_ids, limit=limit + 1
+        )
         for summary in found[:limit]:
             click.echo(_format_summary(summary))
         if len(found) > limit:
             click.echo("There are more: raise --limit to print them.", err=True)
 
-    _run_with_dead_letters(load_settings(), show)
+    _run_with_dead_letters(settings, show)
 
 
 def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
@@ -45,9 +56,9 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
 
     A poison update crashes its worker again unless the cause was fixed.
     """
-    choose = _build_selection(ids, every, reason)
     settings = load_settings()
-    bots = load_bots(settings).values()
+    bots = choose_bots(settings, None)
+    choose = _build_selection(ids, every, reason, bots)
     parsers = {str(bot.id): UpdateParser(bot.id, bot.name) for bot in bots}
 
     async def replay(dead_letters: RedisDeadLetters) -> None:
@@ -66,7 +77,8 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
 
     They expire after DEAD_LETTER_RETENTION.
     """
-    choose = _build_selection(ids, every, reason)
+    settings = load_settings()
+    choose = _build_selection(ids, every, reason, choose_bots(settings, None))
 
     async def delete(dead_letters: RedisDeadLetters) -> None:
         await _apply_to_each(
@@ -75,13 +87,15 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
             lambda it: _delete(dead_letters, it),
         )
 
-    _run_with_dead_letters(load_settings(), delete)
+    _run_with_dead_letters(settings, delete)
 
 
 def _build_selection(
-    ids: Sequence[str], every: bool, reason: str | None
+    ids: Sequence[str], every: bool, reason: str | None, bots: Iterable[BotConfig]
 ) -> Callable[[RedisDeadLetters], Awaitable[Sequence[DeadLetterId]]]:
     """Return a function that finds the dead letters selected on the command line.
+
+    Those of other bots with the same Redis are not selected, unless by their ids.
 
     Raises:
         UsageError: none are selected, or in two ways.
@@ -89,13 +103,16 @@ def _build_selection(
     if [bool(ids), every, reason is not None].count(True) != 1:
         raise click.UsageError("Pass ids, or --all, or --reason.")
     dead_letter_ids = _parse_ids(ids)
+    bot_ids = [bot.id for bot in bots]
 
     async def choose(dead_letters: RedisDeadLetters) -> Sequence[DeadLetterId]:
         if dead_letter_ids:
             return dead_letter_ids
         return [
             found.dead_letter_id
-            for found in await dead_letters.list_summaries(reason=reason)
+            for found in await dead_letters.list_summaries(
+                reason=reason, bot_ids=bot_ids
+            )
         ]
 
     return choose

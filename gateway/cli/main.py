@@ -302,11 +302,12 @@ def dead_letters() -> None:
     show_default=True,
     help="Maximum number of dead letters, oldest first.",
 )
-def dead_letters_list(reason: str | None, limit: int) -> None:
+@_bot
+def dead_letters_list(reason: str | None, limit: int, name: str | None) -> None:
     """Print the dead letters, oldest first, without their texts."""
     from gateway.cli.dead_letters import print_letters
 
-    print_letters(reason, limit)
+    print_letters(reason, name, limit)
 
 
 @dead_letters.command("replay")

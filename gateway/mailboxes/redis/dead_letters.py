@@ -8,7 +8,7 @@ no effect.
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import product
@@ -160,19 +160,29 @@ class RedisDeadLetters:
         self._clock = clock
 
     async def list_summaries(
-        self, *, reason: str | None = None, limit: int | None = None
+        self,
+        *,
+        reason: str | None = None,
+        bot_ids: Collection[int] | None = None,
+        limit: int | None = None,
     ) -> list[DeadLetterSummary]:
         """List dead letters, oldest first.
 
         Args:
             reason: list only dead letters with this reason; None lists all.
+            bot_ids: list only dead letters of these bots, and those that are of no bot
+                because their body could not be read; None lists all.
             limit: the maximum number to list; None lists all.
         """
         heads: list[tuple[DeadLetterId, DeadLetterSummary, _StreamCursor]] = []
         summaries: list[DeadLetterSummary] = []
+        selection = _Selection(
+            reason, None if bot_ids is None else frozenset(map(str, bot_ids))
+        )
         for shard, is_rejected in product(range(SHARD_COUNT), (False, True)):
             start = DeadLetterId(0, 0, shard, is_rejected)
-            await _advance_cursor(heads, _StreamCursor(start, self._read_page, reason))
+            cursor = _StreamCursor(start, self._read_page, selection)
+            await _advance_cursor(heads, cursor)
         while heads and (limit is None or len(summaries) < limit):
             _, summary, cursor = heappop(heads)
             summaries.append(summary)
@@ -275,6 +285,26 @@ class RedisDeadLetters:
             raise StoreUnavailable("Redis does not answer") from None
 
 
+class _Selection(Struct, frozen=True):
+    """The dead letters to list.
+
+    Attributes:
+        reason: their reason, or None for any.
+        bot_ids: the ids of their bots, or None for any.
+    """
+
+    reason: str | None
+    bot_ids: frozenset[str] | None
+
+    def contains(self, dead_letter: DeadLetter) -> bool:
+        """Return whether to list a dead letter."""
+        if self.reason not in {None, dead_letter.reason}:
+            return False
+        if self.bot_ids is None or dead_letter.ordering_key is None:
+            return True
+        return dead_letter.ordering_key.partition("/")[0] in self.bot_ids
+
+
 class _StreamCursor:
     """A cursor over the dead letters of one stream, oldest first."""
 
@@ -282,11 +312,11 @@ class _StreamCursor:
         self,
         start: DeadLetterId,
         read_page: Callable[[DeadLetterId, str], Awaitable[_Page]],
-        reason: str | None,
+        selection: _Selection,
     ) -> None:
         self._start = start
         self._read_page = read_page
-        self._reason = reason
+        self._selection = selection
         self._summaries: deque[DeadLetterSummary] = deque()
         self._next_entry = "-"
         self._is_exhausted = False
@@ -302,7 +332,7 @@ class _StreamCursor:
         self._is_exhausted = len(page) < PAGE_SIZE
         for dead_letter_id, dead_letter in page:
             self._next_entry = f"({dead_letter_id.entry_id}"  # "(" excludes this entry
-            if self._reason in {None, dead_letter.reason}:
+            if self._selection.contains(dead_letter):
                 self._summaries.append(_summarize(dead_letter_id, dead_letter))
 
 

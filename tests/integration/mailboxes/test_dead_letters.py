@@ -114,6 +114,24 @@ async def test_a_long_stream_is_read_to_its_end(both: Opened) -> None:
     assert await both.letters.list_summaries(reason="crashed") == []
 
 
+async def test_the_letters_of_other_bots_are_left_out(both: Opened) -> None:
+    """But a body that could not be read may be of any bot."""
+    keys = ("1/7", "12/7", "2/7", "1/8")
+    letters = (letter(n, ordering_key=it) for n, it in enumerate(keys, start=1))
+    unreadable = DeadLetter(
+        update_id=None,
+        ordering_key=None,
+        reason="malformed",
+        dead_lettered_at=1_790_000_009.0,
+        body=b"{",
+    )
+    await add_dead_letters(both, *letters, unreadable)
+    found = await both.letters.list_summaries(bot_ids=[1])
+    assert {it.ordering_key for it in found} == {"1/7", "1/8", None}
+    found = await both.letters.list_summaries(bot_ids=[2, 12], reason="crashed")
+    assert [it.ordering_key for it in found] == ["12/7", "2/7"]
+
+
 async def test_a_letter_is_found_again_by_what_is_shown_of_it(both: Opened) -> None:
     """Its place as a text leads to it, with its body."""
     await add_dead_letters(both, letter(1, body=b"one"), letter(2, body=b"two"))
