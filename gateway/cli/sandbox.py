@@ -45,7 +45,9 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
     services = load_route_table().service_names
     development = development or Development()
     chats = ChatFile(keep) if keep else None
-    kept_secret = chats.webhook_secret if chats else None
+    if chats:
+        token = token or chats.token
+        secret = secret or chats.webhook_secret
     run = launch.run_sandbox(
         services,
         port,
@@ -54,7 +56,7 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
         samples_port=samples_port,
         host=host,
         targets=add_targets(development.commands, read_targets(own, services)),
-        secrets=_build_secrets(token, secret or kept_secret),
+        secrets=_build_secrets(token, secret),
         settings=_get_contract_settings(),
         limits=LimitSettings() if limits else None,
         bots=bots,

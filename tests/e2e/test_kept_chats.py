@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.browser.sandbox import Sandbox, running_sandbox
+from tests.browser.sandbox import Sandbox, listens, process, running_sandbox
 from tests.support.gateway_harness import TOKEN
 from tests.support.process import run
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until_found
 
 USER = 1001
@@ -53,6 +54,21 @@ async def test_a_button_of_a_kept_chat_works_in_the_next_sandbox(
             data=button["callback_data"],
         )
         await wait_for(sandbox, ("callback_query", "done"))
+
+
+async def test_the_next_sandbox_has_the_same_secrets(tmp_path: Path) -> None:
+    """The gateway signs buttons from them."""
+    path = tmp_path / "chats.json"
+    gateway, ops, simulator, samples = map(str, free_ports(4))
+    ports = ("--port", gateway, "--ops-port", ops, "--simulator-port", simulator)
+    options = (*ports, "--samples-port", samples, "--keep", str(path))
+    kept = []
+    for _ in range(2):
+        async with process("gateway", "sandbox", *options):
+            await wait_until_found(lambda: listens(int(gateway)))
+        content = json.loads(path.read_text())
+        kept.append((content["token"], content["webhook_secret"]))
+    assert kept[0] == kept[1]
 
 
 async def test_telegram_keeps_the_chats_of_a_real_bot(tmp_path: Path) -> None:

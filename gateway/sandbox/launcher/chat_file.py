@@ -1,8 +1,8 @@
 """Keeps the chats of the simulator in a file, over a restart of the sandbox.
 
 The file has the users, and of each bot the messages and who blocked it. It also has the
-secret of the webhook, which signs buttons: otherwise those in old messages would not
-work. Updates and the contents of files are not kept.
+secrets of the sandbox, from which the gateway signs buttons: otherwise those in old
+messages would not work. Updates and the contents of files are not kept.
 
 Concurrency: one task, which writes the file whenever something has changed. The file is
 written to another name and then renamed, so that it is always whole.
@@ -80,8 +80,16 @@ class _KeptBot(Struct):
 
 
 class _Content(Struct):
-    """The content of the file."""
+    """The content of the file.
 
+    Attributes:
+        token: the token of the first bot.
+        webhook_secret: the secret of the webhooks.
+        users: the users of Telegram.
+        bots: the bots, also those of earlier sandboxes.
+    """
+
+    token: str
     webhook_secret: str
     users: list[User]
     bots: list[_KeptBot]
@@ -106,8 +114,13 @@ class ChatFile:
         self._written = b""
 
     @property
+    def token(self) -> str | None:
+        """The token of the first bot, or None."""
+        return self._content.token if self._content else None
+
+    @property
     def webhook_secret(self) -> str | None:
-        """The secret with which the buttons in the messages are signed, or None."""
+        """The secret of the webhooks, or None."""
         return self._content.webhook_secret if self._content else None
 
     @contextlib.asynccontextmanager
@@ -118,7 +131,7 @@ class ChatFile:
 
         Args:
             simulator: has the chats.
-            webhook_secret: signs the buttons.
+            webhook_secret: the secret of the webhooks.
         """
         if self._content:
             _restore(simulator, self._content)
@@ -171,6 +184,7 @@ class ChatFile:
         others = self._content.bots if self._content else []
         return msgspec.json.encode(
             _Content(
+                token=simulator.bots.first.token,
                 webhook_secret=webhook_secret,
                 users=simulator.bots.first.users.list_all(),
                 bots=[*bots, *(bot for bot in others if bot.username not in present)],

@@ -3,8 +3,8 @@
 import json
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
-from secrets import token_urlsafe
 
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.bots import make_token
@@ -53,7 +53,8 @@ def build_bot_settings(
     path.write_text(json.dumps({"bots": entries}))  # JSON is YAML
     return {
         "BOTS_FILE": str(path),
-        "STORE_SECRET": token_urlsafe(),
+        # The same for the same chats: it signs the buttons in them.
+        "STORE_SECRET": sha256(webhook_secret.encode()).hexdigest(),
         _SECRET_VARIABLE: webhook_secret,
         **{_token_variable(bot.id): bot.token for bot in bots},
     }

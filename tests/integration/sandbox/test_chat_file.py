@@ -65,7 +65,7 @@ async def test_chats_and_users_come_back(path: Path) -> None:
     assert "hello" in str(before["shop"])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     file = ChatFile(path)
-    assert file.webhook_secret == SECRET
+    assert (file.token, file.webhook_secret) == (TOKEN, SECRET)
     simulator = build_simulator()
     async with file.keeping(simulator, SECRET):
         assert look(simulator) == before
@@ -116,6 +116,7 @@ OLD = {"format": "telegram-gateway: chats of the sandbox", "version": 0}
                 OLD
                 | {
                     "version": 1,
+                    "token": "7:token",
                     "webhook_secret": "s",
                     "users": [],
                     "bots": [
@@ -147,7 +148,7 @@ async def test_a_wrong_file_is_one_clear_line_and_ignored(
     path.write_text(content)
     simulator = build_simulator()
     file = ChatFile(path)
-    assert file.webhook_secret is None
+    assert (file.token, file.webhook_secret) == (None, None)
     async with file.keeping(simulator, SECRET):
         await simulator.user_actions.say(1001, "hello")
     errors = capsys.readouterr().err
