@@ -227,6 +227,7 @@ class BotFactory:
             return BotApiClient(
                 config.token,
                 self._connections,
+                shared_cooldowns=self._store.make_cooldowns(config.id),
                 may_get_token=bool(config.name),
                 observe_request=self._instrumentation.request_observer(),
             )

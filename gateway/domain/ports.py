@@ -292,6 +292,19 @@ class CancellationBus(Protocol):
         """Notify all workers without waiting for them."""
 
 
+class SharedCooldowns(Protocol):
+    """Shares the cool-downs of a bot's chats after a 429 with all workers.
+
+    Best effort: a worker that does not learn of one gets a 429 of its own.
+    """
+
+    def record(self, chat_id: int, seconds: float) -> None:
+        """Record a cool-down that starts now, without waiting for the store."""
+
+    async def find(self, chat_id: int) -> float:
+        """Return the seconds until a cool-down ends; 0 if none is known."""
+
+
 class Messenger(Protocol):
     """Sends replies to the user."""
 
@@ -318,6 +331,9 @@ class Messenger(Protocol):
             edited_message_id: the message that an edit changes, if it is not the one
                 with the pressed button.
         """
+
+    async def learn_cooldown(self, chat_id: int) -> None:
+        """Learn of a cool-down of a chat that another worker started."""
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause

@@ -11,7 +11,7 @@ from msgspec import structs
 from gateway.background import BackgroundTasks
 from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.errors import StoreUnavailable
-from gateway.domain.ports import CancellationBus, Clock
+from gateway.domain.ports import CancellationBus, Clock, SharedCooldowns
 from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.memory.dead_letters import DEFAULT_MEMORY_LIMITS
 from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
@@ -29,6 +29,7 @@ from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.redis.store_clock import StoreClock
 from gateway.mailboxes.serialization import DEFAULT_SHARD_LIMITS
+from gateway.mailboxes.shared_cooldowns import LocalCooldowns, RedisCooldowns
 from gateway.mailboxes.signatures import StoreSignatures
 from gateway.mailboxes.stream_cancellation import (
     LocalCancellationBus,
@@ -48,6 +49,8 @@ class OpenedMailboxes(NamedTuple):
         cancellation_bus: carries stream cancellations past the mailboxes.
         make_polling_lease: makes this worker's lease for fetching the updates of the
             bot with this user id.
+        make_cooldowns: makes the shared cool-downs of the chats of the bot with this
+            user id.
         clock: the clock that all gateways with this store share.
         deliveries: the deliveries in the mailboxes.
         recipients: the users to whom deliveries may go.
@@ -56,6 +59,7 @@ class OpenedMailboxes(NamedTuple):
     mailboxes: WorkerMailboxes
     cancellation_bus: CancellationBus
     make_polling_lease: Callable[[int], LocalPollingLease | RedisPollingLease]
+    make_cooldowns: Callable[[int], SharedCooldowns]
     clock: Clock
     deliveries: DeliveryStore
     recipients: RecipientIndex
@@ -115,6 +119,7 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                 memory_store,
                 LocalCancellationBus(),
                 lambda _: LocalPollingLease(),
+                lambda _: LocalCooldowns(),
                 clock,
                 MemoryDeliveryStore(memory_store, clock, limit=limit),
                 MemoryRecipientIndex(max_sessions),
@@ -162,6 +167,7 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                     mailboxes,
                     cancellation_bus,
                     partial(RedisPollingLease, client, keys, scripts.hold_lease),
+                    partial(RedisCooldowns, client, keys, store_clock),
                     store_clock,
                     redis_store.deliveries,
                     redis_store.recipients,

@@ -142,6 +142,10 @@ class TelegramMessenger:
             call = degraded
             degradations += 1
 
+    async def learn_cooldown(self, chat_id: int) -> None:
+        """Learn of a cool-down of a chat that another worker started."""
+        await self._api.learn_cooldown(chat_id)
+
     def preview(self, update: Update) -> TelegramPreview:
         """Create the live preview of a streamed reply to an update."""
         return TelegramPreview(update, self._call_once, self.render)

@@ -154,6 +154,8 @@ class FakeMessenger:
         self.pause: asyncio.Event | None = None
         self.patiences: list[float] = []
         """With what patience each call was made."""
+        self.looked_up: list[int] = []
+        """The chats whose cool-downs were looked up."""
         self.results: list[Any] = []
         """What the next calls return; then None."""
         self.outage: Callable[[], Awaitable[None]] | None = None
@@ -192,6 +194,10 @@ class FakeMessenger:
         if self.typing_failure is not None:
             raise self.typing_failure
         self.typed.append(update.update_id)
+
+    async def learn_cooldown(self, chat_id: int) -> None:
+        """Note the chat."""
+        self.looked_up.append(chat_id)
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause

@@ -83,6 +83,8 @@ class DeliverySender:
             return _get_result(record)
         if not calls:
             return progress.end(DeliveryState.FAILED, "nothing_to_send")
+        # A reply does not look: it is rarely the first call of this worker to a chat.
+        await self._messenger.learn_cooldown(delivery.chat_id)
         is_begun = not record.is_part_begun
         if record.is_part_begun:
             self._resume(delivery, calls, record, progress)

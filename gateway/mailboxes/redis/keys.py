@@ -37,7 +37,10 @@ once per user are letters, because Redis keeps a key of every idle user.
     write_probe       string      empty, written to test whether Redis accepts writes.
                                   Expires within a second.
     polling_lease:bot string      the token of the worker that fetches the updates of
-                                  the bot with this id. Expires unless it is renewed.
+                                  the bot with this id, or, for 0, that reports
+                                  deliveries. Expires unless it is renewed.
+    cooldown:bot/chat string      the time in ms until which a bot must not call the
+                                  chat after a 429. Expires then.
     d:id              string      record of the delivery with this id, in the shard of
                                   its ordering key; see `lua/delivery_record.lua`.
                                   Expires some time after the end of the delivery.
@@ -85,6 +88,7 @@ class ShardKeys(NamedTuple):
     mailbox_prefix: bytes
     state_prefix: bytes
     polling_lease_prefix: bytes
+    cooldown_prefix: bytes
     record_prefix: bytes
     idempotency_prefix: bytes
     collapse_prefix: bytes
@@ -137,6 +141,12 @@ class RedisKeys:
         shard = self.get_shard(bot)
         return shard.number, shard.polling_lease_prefix + bot
 
+    def get_cooldown(self, bot_id: int, chat_id: int) -> tuple[int, bytes]:
+        """Return the shard and the key of the cool-down of a bot's chat."""
+        chat = b"%d/%d" % (bot_id, chat_id)
+        shard = self.get_shard(chat)
+        return shard.number, shard.cooldown_prefix + chat
+
 
 def get_shard_number(ordering_key: str) -> int:
     """Return the number of the shard of an ordering key."""
@@ -163,6 +173,7 @@ def _make_shard_keys(prefix: str, number: int) -> ShardKeys:
         mailbox_prefix=make_key("m:"),
         state_prefix=make_key("s:"),
         polling_lease_prefix=make_key("polling_lease:"),
+        cooldown_prefix=make_key("cooldown:"),
         record_prefix=make_key("d:"),
         idempotency_prefix=make_key("i:"),
         collapse_prefix=make_key("c:"),

@@ -84,6 +84,10 @@ class TracedMessenger:
         """Show that the bot is typing."""
         await self._messenger.show_typing(update)
 
+    async def learn_cooldown(self, chat_id: int) -> None:
+        """Learn of a cool-down that another worker started."""
+        await self._messenger.learn_cooldown(chat_id)
+
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> Any:  # noqa: ANN401 - as in `Messenger`

@@ -19,11 +19,11 @@ import msgspec
 
 from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiError, BotApiUnavailable, InvalidBotToken
-from gateway.domain.ports import RetryPause, await_pause
+from gateway.domain.ports import RetryPause, SharedCooldowns, await_pause
 from gateway.telegram.bot_api.connection import ResponseLost
 from gateway.telegram.bot_api.connection_pool import RequestNotSent
 from gateway.telegram.bot_api.connections import BotApiConnections
-from gateway.telegram.bot_api.cooldowns import ChatCooldowns
+from gateway.telegram.bot_api.cooldowns import MAX_COOLDOWN_SECONDS, ChatCooldowns
 from gateway.telegram.bot_api.responses import (
     ApiResponse,
     build_cooldown_response,
@@ -63,6 +63,8 @@ class BotApiClient:
         connections: the open connections to the Bot API server.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
+        shared_cooldowns: shares the cool-downs with other workers; None if there are
+            none.
         may_get_token: whether a rejected token may soon be replaced by `set_token`.
             Calls wait for that.
         observe_request: called after each request with the method, the status of the
@@ -78,9 +80,11 @@ class BotApiClient:
         *,
         uptime: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        shared_cooldowns: SharedCooldowns | None = None,
         may_get_token: bool = False,
         observe_request: Callable[[str, int, float, str], None] | None = None,
     ) -> None:
+        self._shared_cooldowns = shared_cooldowns
         self._may_get_token = may_get_token
         self._token = token
         self._path = f"bot{token}/"
@@ -207,21 +211,42 @@ class BotApiClient:
         return True
 
     async def call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
-        """Make a best-effort call without a retry.
+        """Make a best-effort call without a retry. It is not made during a cool-down.
 
         Raises:
             BotApiError: as in `call`.
         """
-        response = await self._send_request(method, parameters)
+        chat_id = parameters.get("chat_id", 0)
+        current_id = self._migrations.get(chat_id, chat_id)
+        if seconds_left := self._cooldowns.get_seconds_left(current_id):
+            response = build_cooldown_response(seconds_left)
+        else:
+            response = await self._send_request(method, parameters)
         if response.ok or response.is_not_modified:
             return response.result
         raise self._build_error(method, response)
+
+    async def learn_cooldown(self, chat_id: int) -> None:
+        """Learn of a cool-down of a chat that another worker started."""
+        if self._shared_cooldowns is None:
+            return
+        chat_id = self._migrations.get(chat_id, chat_id)
+        if not self._cooldowns.get_seconds_left(chat_id):
+            seconds = await self._shared_cooldowns.find(chat_id)
+            if seconds:
+                self._cooldowns.start(chat_id, seconds)
 
     def _build_error(self, method: str, response: ApiResponse) -> BotApiError:
         """Return the error for a response that is not ok, without the bot's token."""
         if self._token in response.description:  # a proxy may quote the URL
             response.description = ""
         return build_error(method, response)
+
+    def _start_cooldown(self, chat_id: int, seconds: float) -> None:
+        """Start a cool-down of a chat, and tell the other workers."""
+        self._cooldowns.start(chat_id, seconds)
+        if self._shared_cooldowns is not None:
+            self._shared_cooldowns.record(chat_id, min(seconds, MAX_COOLDOWN_SECONDS))
 
     def _store_migration(self, chat_id: int, new_id: int) -> None:
         """Remember the new ID of a group that became a supergroup."""
@@ -263,7 +288,7 @@ class BotApiClient:
             self._health.record_request(succeeded=succeeded)
         if response.error_code == 429:
             if chat_id and method not in _METHODS_WITH_OWN_LIMITS:
-                self._cooldowns.start(chat_id, response.parameters.retry_after)
+                self._start_cooldown(chat_id, response.parameters.retry_after)
         elif succeeded and self._retry_queue.waiters:
             self._retry_queue.release_next()
         return response
@@ -277,6 +302,7 @@ async def open_bot_api(
     request_timeout: float = 30.0,
     uptime: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    shared_cooldowns: SharedCooldowns | None = None,
 ) -> AsyncIterator[BotApiClient]:
     """Open the client of one bot, with connections of its own.
 
@@ -286,8 +312,15 @@ async def open_bot_api(
         request_timeout: see `BotApiConnections`.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
+        shared_cooldowns: see `BotApiClient`.
     """
     async with BotApiConnections(
         url, request_timeout=request_timeout, uptime=uptime
     ) as connections:
-        yield BotApiClient(token, connections, uptime=uptime, sleep=sleep)
+        yield BotApiClient(
+            token,
+            connections,
+            uptime=uptime,
+            sleep=sleep,
+            shared_cooldowns=shared_cooldowns,
+        )

@@ -172,6 +172,9 @@ async def send_deliveries(store: OpenedMailboxes) -> None:
     assert list(await deliveries.take_reports(9)) == []
     await store.recipients.record_recipient(1, "ada", 7)
     assert await store.recipients.find_recipient(1, "ada") == 7
+    cooldowns = store.make_cooldowns(1)
+    cooldowns.record(7, 60)
+    assert await cooldowns.find(7) > 0
 
 
 async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -> None:

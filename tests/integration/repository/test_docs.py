@@ -172,6 +172,7 @@ def test_the_redis_keys_are_all_documented() -> None:
         "mailbox_prefix": "<ordering key>",
         "state_prefix": "<ordering key>",
         "polling_lease_prefix": "<bot id>",
+        "cooldown_prefix": "<bot id>/<chat id>",
         "record_prefix": "<delivery id>",
         "idempotency_prefix": "<delivery id>",
         "collapse_prefix": "<digest>",

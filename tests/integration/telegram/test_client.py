@@ -272,6 +272,72 @@ async def test_an_edit_that_changes_nothing_succeeds(
     assert "message is not modified" in simulator.sent[-1].error
 
 
+class OtherWorkers:
+    """The cool-downs that other workers know."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, float] = {}
+        self.lookups = 0
+
+    def record(self, chat_id: int, seconds: float) -> None:
+        """Learn of a cool-down."""
+        self.known[chat_id] = seconds
+
+    async def find(self, chat_id: int) -> float:
+        """Return a cool-down."""
+        self.lookups += 1
+        return self.known.get(chat_id, 0)
+
+
+class TestSharedCooldowns:
+    """A chat that one worker must not call is not called by another one."""
+
+    @pytest.fixture
+    def others(self) -> OtherWorkers:
+        """Return workers that know no cool-down."""
+        return OtherWorkers()
+
+    @pytest.fixture
+    async def sharing(
+        self, url: str, clock: FakeClock, naps: Naps, others: OtherWorkers
+    ) -> AsyncIterator[BotApiClient]:
+        """Yield a client that shares its cool-downs."""
+        async with open_bot_api(
+            TOKEN, url, uptime=clock.uptime, sleep=naps, shared_cooldowns=others
+        ) as api:
+            yield api
+
+    async def test_the_others_learn_of_a_429(
+        self, sharing: BotApiClient, simulator: Simulator, others: OtherWorkers
+    ) -> None:
+        simulator.fail(status=429, retry_after=20)
+        await sharing.call("sendMessage", HELLO, patience=60)
+        assert others.known == {1: 20}
+        assert others.lookups == 0  # a reply does not look
+
+    async def test_they_need_not_know_of_a_refused_draft(
+        self, sharing: BotApiClient, simulator: Simulator, others: OtherWorkers
+    ) -> None:
+        simulator.fail(status=429, retry_after=20)
+        with pytest.raises(BotApiUnavailable):
+            await sharing.call_once("sendMessageDraft", {**HELLO, "draft_id": 5})
+        assert others.known == {}
+
+    async def test_what_the_others_know_delays_calls(
+        self, sharing: BotApiClient, naps: Naps, others: OtherWorkers
+    ) -> None:
+        """It is looked up once for a cool-down."""
+        others.known = {1: 20}
+        await sharing.learn_cooldown(1)
+        await sharing.learn_cooldown(1)
+        assert others.lookups == 1
+        await sharing.call("sendMessage", HELLO, patience=60)
+        assert naps.seconds == [20]
+        await sharing.learn_cooldown(2)
+        await sharing.call("sendMessage", {**HELLO, "chat_id": 2})
+        assert naps.seconds == [20]
+
+
 class TestAttempts:
     """Calls that nobody needs: what is shown of an answer while it is written."""
 
@@ -294,6 +360,20 @@ class TestAttempts:
         assert caught.value.retry_after == 20
         await api.call("sendMessage", HELLO)
         assert naps.seconds == []
+
+    async def test_none_is_made_during_a_cooldown(
+        self, api: BotApiClient, simulator: Simulator
+    ) -> None:
+        """Not even typing: calls into a cool-down make Telegram's next one longer."""
+        simulator.fail(status=429, retry_after=20)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("sendMessage", HELLO, patience=0)
+        count = len(simulator.sent)
+        with pytest.raises(BotApiUnavailable) as caught:
+            await api.call_once("sendChatAction", {"chat_id": 1, "action": "typing"})
+        assert caught.value.retry_after == 20
+        await api.call_once("sendChatAction", {"chat_id": 2, "action": "typing"})
+        assert len(simulator.sent) == count + 1
 
     async def test_a_refused_edit_holds_its_chat_back(
         self, api: BotApiClient, simulator: Simulator, naps: Naps

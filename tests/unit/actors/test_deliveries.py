@@ -166,6 +166,14 @@ class TestSending:
         assert seen == [(0, True), (1, True), (2, True)]
         assert harness.store.begun == [0, 1, 2]
 
+    async def test_a_cooldown_that_another_worker_knows_is_looked_up(
+        self, harness: Harness
+    ) -> None:
+        """Once per delivery, before its first call."""
+        await harness.put(build_message_delivery("one", "two"))
+        await harness.serve()
+        assert harness.messenger.looked_up == [USER]
+
     async def test_the_next_delivery_follows(self, harness: Harness) -> None:
         await harness.put(
             build_message_delivery("one", number=1),

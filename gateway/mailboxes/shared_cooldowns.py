@@ -1,0 +1,71 @@
+"""The cool-downs of chats after a 429, shared by all workers of a bot.
+
+They only save calls: without them, each worker learns of a cool-down by its own 429.
+"""
+
+from gateway.domain.ports import Clock
+from gateway.mailboxes.redis.client.command import (
+    RedisClient,
+    RedisCommand,
+    consume_exception,
+    execute_all,
+)
+from gateway.mailboxes.redis.keys import RedisKeys
+
+TIMEOUT_SECONDS = 1.0
+"""How long Redis may take to answer."""
+
+
+class LocalCooldowns:
+    """The cool-downs of the only worker, which has no other one to tell."""
+
+    def record(self, chat_id: int, seconds: float) -> None:
+        """Do nothing."""
+
+    async def find(self, chat_id: int) -> float:
+        """Return 0."""
+        return 0
+
+
+class RedisCooldowns:
+    """The cool-downs that all workers with the same Redis share.
+
+    Args:
+        client: the connections to Redis.
+        keys: the keys in Redis.
+        clock: the clock that all gateways share.
+        bot_id: the bot's user id.
+    """
+
+    def __init__(
+        self, client: RedisClient, keys: RedisKeys, clock: Clock, bot_id: int
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._clock = clock
+        self._bot_id = bot_id
+
+    def record(self, chat_id: int, seconds: float) -> None:
+        """Record a cool-down that starts now. Does not wait for Redis."""
+        milliseconds = max(1, round(seconds * 1000))
+        ends_at = round(self._clock.now() * 1000) + milliseconds
+        shard, key = self._keys.get_cooldown(self._bot_id, chat_id)
+        command = RedisCommand(shard, (b"SET", key, ends_at, b"PX", milliseconds))
+        command.reply.add_done_callback(consume_exception)
+        self._client.submit(command)
+
+    async def find(self, chat_id: int) -> float:
+        """Return the seconds until a cool-down ends.
+
+        Returns 0 if there is none, or if Redis does not answer.
+        """
+        shard, key = self._keys.get_cooldown(self._bot_id, chat_id)
+        command = RedisCommand(shard, (b"GET", key))
+        await execute_all(self._client, [command], TIMEOUT_SECONDS)
+        reply = command.reply
+        if reply.cancelled() or reply.exception() is not None:
+            return 0
+        ends_at = reply.result()
+        if ends_at is None or not ends_at.isdigit():
+            return 0
+        return max(0.0, int(ends_at) / 1000 - self._clock.now())
