@@ -102,6 +102,8 @@ class Tracer:
 
         def observe_and_note(view: ProcessingRecord) -> None:
             observe(view)
+            # What the actor does next, such as a delivery, belongs to no update.
+            self._current.set(0)
             if view.update_id is None:
                 return
             record = self._record(view.update_id)
