@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from gateway.services.routing.converters import Converter
-from gateway.services.routing.triggers import Trigger
+from gateway.services.routing.triggers import DELIVERY_TRIGGERS, Trigger
 
 
 class Route(Struct, frozen=True, kw_only=True, eq=False):
@@ -62,6 +62,11 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
     def name(self) -> str:
         """The name for logs and metrics."""
         return self.trigger.name
+
+    @property
+    def serves_updates(self) -> bool:
+        """Whether the rpc is called for updates, and not for deliveries."""
+        return self.trigger.kind not in DELIVERY_TRIGGERS
 
     def match_text(self, text: str) -> dict[str, Any] | None:
         """Return the field values of a text; None if it does not match."""

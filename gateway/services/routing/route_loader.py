@@ -18,7 +18,11 @@ from gateway.services.routing import update_types
 from gateway.services.routing.converters import Converter, get_converter
 from gateway.services.routing.route import Route
 from gateway.services.routing.templates import Template
-from gateway.services.routing.triggers import Trigger, parse_trigger
+from gateway.services.routing.triggers import (
+    DELIVERY_TRIGGERS,
+    Trigger,
+    parse_trigger,
+)
 
 HELP_COMMAND = "help"
 """The command that the gateway handles itself."""
@@ -37,10 +41,7 @@ _TELEGRAM_ID_FIELD = "telegram_user_id"
 _MESSAGE_TRIGGERS = frozenset({"text", "command"})
 """Triggers whose request may contain the message."""
 
-_DELIVERY_TRIGGERS = frozenset({"report", "recipient"})
-"""Triggers that serve deliveries and not updates."""
-
-_UNARY_TRIGGERS = _DELIVERY_TRIGGERS | {"event", "session"}
+_UNARY_TRIGGERS = DELIVERY_TRIGGERS | {"event", "session"}
 """Triggers whose response is not shown to anybody."""
 
 _RAW_UPDATE_TRIGGERS = _MESSAGE_TRIGGERS | {"callback", "update_type"}
@@ -124,7 +125,7 @@ class _RouteReader:
         method, kind = self._method, option.WhichOneof("trigger")
         trigger = self._read_trigger(option)
         context_field = self._find_field(
-            method.input_type, _CONTEXT_TYPE, required=kind not in _DELIVERY_TRIGGERS
+            method.input_type, _CONTEXT_TYPE, required=kind not in DELIVERY_TRIGGERS
         )
         message_field = event_field = payload_field = json_field = ""
         if kind in _MESSAGE_TRIGGERS:

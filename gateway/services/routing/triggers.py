@@ -16,6 +16,9 @@ from gateway.services.routing.update_types import TYPES_WITH_OWN_TRIGGERS
 _UPDATE_TYPE_PATTERN = re.compile(r"[a-z_]{1,64}")
 """Names of update types (Bot API: the fields of Update)."""
 
+DELIVERY_TRIGGERS = frozenset({"report", "recipient"})
+"""Kinds of triggers that serve deliveries and not updates."""
+
 
 class Trigger(Struct, frozen=True):
     """The condition under which the gateway calls an rpc.

@@ -10,8 +10,13 @@ from gateway.conformance.report import RuleResult, Verdict
 from gateway.conformance.runner import ALL_RULES, ConformanceRun
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.contracts.sources import load_contracts
-from gateway.services.routing.route_table import RouteTable, combine_contracts
+from gateway.services.routing.route_table import (
+    RouteTable,
+    build_route_table,
+    combine_contracts,
+)
 from tests.support.services.conforming import WRONG_SERVERS, Conforming
+from tests.support.services.delivery_routes import DeliveryRoutes, delivery_routes
 from tests.support.services.foreign import (
     ForeignService,
     compile_descriptor_set,
@@ -132,3 +137,13 @@ def test_every_rule_is_documented() -> None:
     page = Path(__file__).parents[3] / "docs" / "how-to" / "conformance.md"
     documented = re.findall(r"^\| `(\w+)` \|", page.read_text(), re.MULTILINE)
     assert documented == [rule.name for rule in ALL_RULES]
+
+
+async def test_rpcs_for_deliveries_are_not_called() -> None:
+    """The rules are about updates; the health of the service is examined anyway."""
+    service = DeliveryRoutes()
+    table = build_route_table([delivery_routes()])
+    async with serving(service, Health({"": SERVING})) as port:
+        results = await examine(f"127.0.0.1:{port}", *table.service_names, table=table)
+    assert {it.verdict for it in results} == {Verdict.PASSED}
+    assert service.asked == []
