@@ -153,9 +153,13 @@ class RedisDeliveryStore:
                 self._remember_put(delivery, replaced_id, command.shard)
             return result
         self._remember_put(delivery, replaced_id, command.shard)
-        lease = await self._leases.read_put_lease(
-            command, token, wrap_delivery(delivery), reply
-        )
+        envelope = wrap_delivery(delivery)
+        head: Envelope | None = envelope
+        if len(reply) > 1:
+            head = await self._leases.read_put_head(token, envelope, reply[1])
+        if head is None:
+            return DeliveryPutResult.STORED
+        lease = self._leases.make_lease(command, token, head, reply[0])
         return lease or DeliveryPutResult.STORED
 
     async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:

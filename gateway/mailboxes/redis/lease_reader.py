@@ -1,8 +1,6 @@
 """Reads granted leases and the mail at the head of mailboxes from replies of Redis."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
 
 from gateway.domain.errors import ForgedEntry
 from gateway.domain.mailbox_lease import MailboxLease
@@ -45,35 +43,40 @@ class LeaseReader:
         self._signatures = signatures
         self._lease_seconds = lease_seconds
 
-    async def read_put_lease(
-        self,
-        command: RedisCommand,
-        token: str,
-        envelope: Envelope,
-        reply: Sequence[Any],
+    def make_lease(
+        self, command: RedisCommand, token: str, head: Envelope, state: bytes | None
     ) -> MailboxLease | None:
-        """Return the lease that a put acquired, or None if it was lost or released.
+        """Return the lease that a put acquired, or None if it had to be released.
 
         Args:
             command: the put.
             token: the token of the lease.
-            envelope: the mail that was put.
-            reply: the state, and the head unless the mailbox was empty.
+            head: the first mail of the mailbox.
+            state: the stored state.
         """
-        ordering_key = envelope.ordering_key
+        ordering_key = head.ordering_key
         if self._replay_buffer.is_paused:  # it began after the command was sent
             self._executor.release_orphaned_lease(ordering_key, token)
             return None
-        head = envelope
-        if len(reply) > 1:
-            first = await self.read_genuine_mail(ordering_key, token, reply[1])
-            if first is None:
-                return None
-            head = envelope if is_same_mail(first, envelope) else first
-        state = self._signatures.verify_state(ordering_key.encode(), reply[0])
+        state = self._signatures.verify_state(ordering_key.encode(), state)
         return MailboxLease(
             ordering_key, token, state, head, self.compute_lease_end(command)
         )
+
+    async def read_put_head(
+        self, token: str, envelope: Envelope, stored: bytes
+    ) -> Envelope | None:
+        """Return the first genuine mail of a mailbox after a put that acquired it.
+
+        Args:
+            token: the token of the lease.
+            envelope: the mail that was put; it is returned itself if it is the first.
+            stored: the head as it is stored in Redis.
+        """
+        first = await self.read_genuine_mail(envelope.ordering_key, token, stored)
+        if first is None:
+            return None
+        return envelope if is_same_mail(first, envelope) else first
 
     async def read_genuine_mail(
         self,

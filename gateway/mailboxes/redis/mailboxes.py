@@ -173,7 +173,12 @@ class RedisMailboxStore:
         self._replay_buffer.add(
             (envelope.ordering_key, envelope.update_id), envelope, command.shard
         )
-        lease = await self._leases.read_put_lease(command, token, envelope, reply)
+        head: Envelope | None = envelope
+        if len(reply) > 1:
+            head = await self._leases.read_put_head(token, envelope, reply[1])
+        if head is None:
+            return PutResult.STORED
+        lease = self._leases.make_lease(command, token, head, reply[0])
         return lease or PutResult.STORED
 
     async def commit(
