@@ -11,7 +11,7 @@ from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
-from gateway.actors.replies.typing_indicator import TypingIndicator
+from gateway.actors.replies.typing_indicator import TypingIndicator, make_typing_timer
 from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.bots.delivery_composition import create_delivery_processor
@@ -104,6 +104,7 @@ class BotFactory:
         enqueue: Callable[..., Awaitable[None]],
         find_name: Callable[[int], str | None],
     ) -> None:
+        self._typing_timer = make_typing_timer()
         self._find_name = find_name
         self._settings = settings
         self._table = table
@@ -150,7 +151,7 @@ class BotFactory:
         reply_sender = ReplySender(
             messenger, services, clock, patience=settings.reply_patience
         )
-        typing_indicator = TypingIndicator(messenger)
+        typing_indicator = TypingIndicator(messenger, self._typing_timer)
         stream_runner = StreamRunner(messenger, typing_indicator)
         actor = UserActor(
             mailboxes,

@@ -1,9 +1,9 @@
 """Shows that the bot is typing while the user waits for a service.
 
-Concurrency: one timer for all calls to services, because nearly all calls end before
-the typing has to be shown. Only a call that lasts longer gets a task, which shows the
-typing repeatedly until `stop` ends it or Telegram rejects it. Nothing waits for this
-task, and its failures are ignored.
+Concurrency: one timer for all calls to services of all bots, because nearly all calls
+end before the typing has to be shown. Only a call that lasts longer gets a task, which
+shows the typing repeatedly until `stop` ends it or Telegram rejects it. Nothing waits
+for this task, and its failures are ignored.
 """
 
 import asyncio
@@ -27,10 +27,12 @@ class PendingIndicator(Struct, eq=False):
     """The typing indicator of one call, shown if the call lasts long enough.
 
     Attributes:
+        owner: shows the typing.
         update: the update that the call is for.
         task: shows the typing; None before.
     """
 
+    owner: "TypingIndicator"
     update: Update
     task: asyncio.Task[None] | None = None
 
@@ -40,24 +42,23 @@ class TypingIndicator:
 
     Args:
         messenger: shows the typing.
-        delay: seconds after which the typing is shown for the first time.
+        timer: has the indicators that are not shown yet. Several bots may share it.
         repeat_interval: seconds after which the typing is shown again.
     """
 
     def __init__(
         self,
         messenger: Messenger,
-        delay: float = DELAY_SECONDS,
+        timer: SharedTimer[PendingIndicator] | None = None,
         repeat_interval: float = REPEAT_INTERVAL_SECONDS,
     ) -> None:
         self._messenger = messenger
         self._repeat_interval = repeat_interval
-        self._pending: SharedTimer[PendingIndicator] = SharedTimer(delay, self._show)
-        """The indicators that are not shown yet."""
+        self._pending = timer or make_typing_timer()
 
     def start(self, bound_call: BoundCall, update: Update) -> PendingIndicator:
         """Return the indicator of a call that starts now; `stop` has to follow."""
-        indicator = PendingIndicator(update)
+        indicator = PendingIndicator(self, update)
         context = update.context
         if (
             bound_call.shows_typing
@@ -74,16 +75,29 @@ class TypingIndicator:
         if indicator.task is not None:
             indicator.task.cancel()
 
-    def _show(self, indicator: PendingIndicator, _: float) -> None:
-        """Start to show the typing."""
-        indicator.task = asyncio.create_task(
-            self._show_repeatedly(indicator.update), name="typing"
-        )
-
-    async def _show_repeatedly(self, update: Update) -> None:
+    async def show_repeatedly(self, update: Update) -> None:
+        """Show the typing until this is cancelled or Telegram rejects it."""
         try:
             while True:
                 await self._messenger.show_typing(update)
                 await asyncio.sleep(self._repeat_interval)
         except BotApiError:
             return
+
+
+def make_typing_timer(
+    delay: float = DELAY_SECONDS,
+) -> SharedTimer[PendingIndicator]:
+    """Return a timer for the indicators of any number of bots.
+
+    Args:
+        delay: seconds after which the typing is shown for the first time.
+    """
+    return SharedTimer(delay, _show)
+
+
+def _show(indicator: PendingIndicator, _: float) -> None:
+    """Start to show the typing."""
+    indicator.task = asyncio.create_task(
+        indicator.owner.show_repeatedly(indicator.update), name="typing"
+    )
