@@ -6,12 +6,17 @@ tasks have ended.
 
 from collections.abc import Iterator
 
+import anyio
+
 from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 from gateway.bots.registry import BotRegistry
 from gateway.telegram.polling import UpdatePoller
 
 MAX_POLL_DELAY_SECONDS = 1.0
 """The maximum delay before polling starts again after an unexpected failure."""
+
+MAX_CLOSE_SECONDS = 2.0
+"""How long a change of the bots waits for a poller to confirm its updates."""
 
 
 class BotPollers:
@@ -48,7 +53,9 @@ class BotPollers:
         }
         for poller in self._running.keys() - wanted:
             await cancel_and_wait(*self._running.pop(poller))
-            await poller.close()
+            # What it could not confirm in time is fetched again, and recognized.
+            with anyio.move_on_after(MAX_CLOSE_SECONDS):
+                await poller.close()
         for poller in wanted - self._running.keys():
             self._running[poller] = [
                 self._background.start(name, work, max_delay=MAX_POLL_DELAY_SECONDS)
