@@ -76,6 +76,7 @@ class Subprocesses:
         self._output = output
         self._processes: dict[str, Process] = {}
         self._restarting: list[RestartingProcess] = []
+        self._restarting_tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -171,11 +172,13 @@ class Subprocesses:
         )
         self._restarting.append(restarting)
         task = asyncio.create_task(restarting.run(), name=program.name)
+        self._restarting_tasks.append(task)
         try:
             if ready is not None:
                 await self._until(ready, program.name, restarting)
             yield
         finally:
+            self._restarting_tasks.remove(task)
             await cancel_and_wait(task)
 
     async def _start(self, program: Program) -> Process:
@@ -212,7 +215,10 @@ class Subprocesses:
         ]
         others.append(asyncio.create_task(self._stop.wait(), name="stop"))
         try:
-            await asyncio.wait({working, *others}, return_when="FIRST_COMPLETED")
+            await asyncio.wait(
+                {working, *others, *self._restarting_tasks},
+                return_when="FIRST_COMPLETED",
+            )
             if working.done():
                 return working.result()
             if not self._stop.is_set():
@@ -243,6 +249,9 @@ class Subprocesses:
         raise StopRequested
 
     def _check(self) -> None:
+        for task in self._restarting_tasks:
+            if task.done():
+                task.result()  # raises the error for which it has ended
         for name, process in self._processes.items():
             if process.returncode is not None:
                 raise ProcessExited(

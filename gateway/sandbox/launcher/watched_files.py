@@ -7,6 +7,7 @@ and in containers, and costs little, because their number is limited.
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class WatchedFiles:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)
         self._states: dict[Path, _FileState] = {}
+        self._has_reported_limit = False
         self.find_changes()
 
     def find_changes(self) -> list[Path]:
@@ -78,8 +80,17 @@ class WatchedFiles:
             for path in _walk(root):
                 count += 1
                 if count > MAX_FILES:
+                    self._report_limit(path.parent)
                     return
                 yield path
+
+    def _report_limit(self, folder: Path) -> None:
+        if not self._has_reported_limit:
+            self._has_reported_limit = True
+            sys.stderr.write(
+                f"--watch: there are more than {MAX_FILES} files; changes from"
+                f" {folder} on are not noticed\n"
+            )
 
 
 def _walk(root: Path) -> Iterator[Path]:

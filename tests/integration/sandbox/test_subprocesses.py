@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -221,3 +222,25 @@ async def test_a_program_that_does_not_exist_is_reported(
     with pytest.raises(ProcessExited, match="the service cannot be started: No such"):
         async with children.running_program(program):
             pytest.fail("it does not run")
+
+
+async def test_an_error_while_files_are_watched_is_not_hidden(
+    children: Subprocesses, file: Path
+) -> None:
+    """Otherwise the program would be gone, and nobody would know why."""
+
+    class BrokenFiles(WatchedFiles):
+        async def wait_for_change(self) -> list[Path]:
+            await wait_until(lambda: file.exists() and file.read_text())
+            raise ZeroDivisionError
+
+    arguments = ("tests.integration.sandbox.child", "polite", str(file))
+    program = Program(
+        name="service",
+        arguments=(sys.executable, "-P", "-m", *arguments),
+        environment={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    async with children.running_program(program, BrokenFiles([file])):
+        with pytest.raises(ZeroDivisionError):
+            await children.watch()
+    assert group_is_gone(file)

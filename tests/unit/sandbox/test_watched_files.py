@@ -73,11 +73,18 @@ def test_a_single_file_may_have_any_suffix_and_may_be_missing(tmp_path: Path) ->
 
 
 def test_the_number_of_files_is_limited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """That is told once."""
     monkeypatch.setattr(watched_files, "MAX_FILES", 3)
     paths = [write(tmp_path / f"{number}.py", "1") for number in range(5)]
     files = WatchedFiles([tmp_path])
     for path in paths:
         write(path, "22")
     assert files.find_changes() == paths[:3]
+    assert capsys.readouterr().err == (
+        "--watch: there are more than 3 files; changes from"
+        f" {tmp_path} on are not noticed\n"
+    )
