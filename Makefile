@@ -107,7 +107,7 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 bench: $(READY) ## Compare with what else one could use: table and picture (half an hour; B=--quick)
 	$(BIN)/python -m benchmarks.comparison $(B)
 
-bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, workers and streams (50 minutes)
+bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, workers, streams and deliveries (55 minutes)
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
@@ -115,6 +115,7 @@ bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, worker
 	$(BIN)/python -m benchmarks.workers
 	$(BIN)/python -m benchmarks.streams
 	$(BIN)/python -m benchmarks.stops
+	$(BIN)/python -m benchmarks.sends
 
 chaos: $(READY) ## Break real processes under load, and check what they did (eight minutes; SEED=2)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))

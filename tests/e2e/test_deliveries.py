@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from botgateway.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from grpc import aio
 
 from tests.support.backend import gate
-from tests.support.process import Process, run, serving_process, settings_of
+from tests.support.process import ROOT, Process, run, serving_process, settings_of
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until, wait_until_found
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     Client = DeliveryServiceAsyncStub
 else:
     Client = DeliveryServiceStub
+
+EXAMPLE = ROOT / "examples" / "speak-first" / "python" / "speak_first.py"
 
 
 @contextlib.asynccontextmanager
@@ -131,6 +135,28 @@ async def test_messages_of_a_service_come_in_order_with_replies(
             await gateway.say(3, user=1001, text="last")
         await wait_until(lambda: "echo: last" in texts(gateway))
         assert texts(gateway) == [*expected, "echo: last"]
+
+
+async def test_the_example_sends_once_under_a_key() -> None:
+    async with serving_deliveries({}) as (gateway, port):
+        await gateway.say(1, user=1001)
+        await wait_until(lambda: texts(gateway) == ["echo: hi"])
+        for said in ("", " (was stored before)"):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *(EXAMPLE, f"127.0.0.1:{port}", "u-1001", "key", "It was shipped."),
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "generated")},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            output, _ = await process.communicate()
+            stored, end = output.decode().splitlines()
+            assert stored.startswith("stored as ")
+            assert stored[len("stored as ") + 16 :] == said
+            assert end.strip() == "DELIVERY_STATE_SENT"
+            assert process.returncode == 0
+        await gateway.say(2, user=1001, text="last")
+        await wait_until(lambda: "echo: last" in texts(gateway))
+        assert texts(gateway) == ["echo: hi", "It was shipped.", "echo: last"]
 
 
 async def test_a_stranger_is_not_found(settings: dict[str, str]) -> None:
