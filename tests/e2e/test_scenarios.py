@@ -50,12 +50,12 @@ async def run(*arguments: str | Path) -> tuple[int | None, str, str]:
 
 
 async def test_the_examples_are_true() -> None:
-    """All four of them, against the sample services."""
-    assert len(EXAMPLES) == 4
+    """All five of them, against the sample services."""
+    assert len(EXAMPLES) == 5
     code, output, errors = await run("run", *EXAMPLES)
     assert code == 0, output + errors
     assert "FAILED" not in output
-    assert output.splitlines()[-1].startswith("4 scenarios, all ok, ")
+    assert output.splitlines()[-1].startswith("5 scenarios, all ok, ")
 
 
 BOTS = """

@@ -82,7 +82,11 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
     if str(samples_port) in {target.rpartition(":")[2] for target in targets.values()}:
         (samples_port,) = free_ports(1)
     ports = Ports(
-        gateway=port, ops=ops_port, simulator=simulator_port, samples=samples_port
+        gateway=port,
+        ops=ops_port,
+        simulator=simulator_port,
+        samples=samples_port,
+        delivery=free_ports(1)[0],
     )
     if fault := _fault(ports):
         sys.stderr.write(f"{fault}\n")
@@ -146,6 +150,7 @@ The sandbox is up. Ctrl-C stops it. Open its page in a browser:
   gateway            {gateway}/health
   metrics            {ops}/metrics
   Bot API simulator  {api}
+  Delivery service   {ports.delivery_target}
 
 Or say something as user {USER} ("match", /start, /profile, /notifications off, /help):
 

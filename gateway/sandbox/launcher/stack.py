@@ -59,12 +59,19 @@ class Ports(Struct, frozen=True, kw_only=True):
         ops: the port of the gateway's metrics.
         simulator: the port of the Bot API simulator.
         samples: the port of the sample services.
+        delivery: the port of the gateway's Delivery service.
     """
 
     gateway: int
     ops: int
     simulator: int
     samples: int
+    delivery: int
+
+    @property
+    def delivery_target(self) -> str:
+        """The address of the gateway's Delivery service."""
+        return f"{LOOPBACK}:{self.delivery}"
 
     @property
     def gateway_url(self) -> str:
@@ -151,7 +158,7 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
                 children.running(
                     "sample services",
                     samples,
-                    kept,
+                    {**kept, "DELIVERY_TARGET": ports.delivery_target},
                     lambda: samples_answer(ports.samples),
                     files=development.watch_samples(),
                 )
@@ -173,6 +180,7 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
             "PORT": str(ports.gateway),
             "OPS_PORT": str(ports.ops),
             "FILES_URL": f"http://{LOOPBACK}:{ports.ops}",
+            "DELIVERY_PORT": str(ports.delivery),
             "DRAIN_TIMEOUT": "5",  # less than a child may take to end
             "SANDBOX_TURNS_URL": f"{api_url}/turns",
             "SANDBOX_TURNS_KEY": secrets.turns,

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 
@@ -20,23 +21,30 @@ from botgateway.profile.v1.profile_service_pb2_grpc import (
 )
 
 from gateway.sandbox.samples.conversation import Conversation
+from gateway.sandbox.samples.delivery_client import DeliveryClient
 from gateway.sandbox.samples.idempotency import IdempotencyInterceptor
 from gateway.sandbox.samples.matching import Matching
 from gateway.sandbox.samples.notification import Notification
 from gateway.sandbox.samples.profile import Profile
+from gateway.sandbox.samples.users import Users
 
 GRACE_SECONDS = 5.0
 """Grace period for running calls after the signal to stop."""
 
 
-def build_server() -> grpc.aio.Server:
-    """Return a server with the four services, without a port."""
+def build_server(deliveries: DeliveryClient | None = None) -> grpc.aio.Server:
+    """Return a server with the four services, without a port.
+
+    Args:
+        deliveries: sends messages to users; None if the gateway serves no deliveries.
+    """
+    users = Users()
     # Without this option a second process could share the port unnoticed.
     options = [("grpc.so_reuseport", 0)]
     server = grpc.aio.server(interceptors=[IdempotencyInterceptor()], options=options)
-    add_ConversationServiceServicer_to_server(Conversation(), server)
-    add_MatchingServiceServicer_to_server(Matching(), server)
-    add_ProfileServiceServicer_to_server(Profile(), server)
+    add_ConversationServiceServicer_to_server(Conversation(users), server)
+    add_MatchingServiceServicer_to_server(Matching(users, deliveries), server)
+    add_ProfileServiceServicer_to_server(Profile(users), server)
     add_NotificationServiceServicer_to_server(Notification(), server)
     return server
 
@@ -46,7 +54,9 @@ async def serve(host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = build_server()
+    delivery_target = os.environ.get("DELIVERY_TARGET")
+    deliveries = DeliveryClient(delivery_target) if delivery_target else None
+    server = build_server(deliveries)
     try:
         port = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError:
@@ -57,6 +67,8 @@ async def serve(host: str, port: int) -> None:
     sys.stdout.flush()
     await stop.wait()
     await server.stop(GRACE_SECONDS)
+    if deliveries is not None:
+        await deliveries.close()
 
 
 def main() -> None:

@@ -17,10 +17,18 @@ from botgateway.profile.v1.profile_service_pb2_grpc import ProfileServiceService
 from grpc.aio import ServicerContext
 
 from gateway.sandbox.samples.replies import WORDS
+from gateway.sandbox.samples.users import Users
 
 
 class Profile(ProfileServiceServicer):
-    """Creates a user for every sender."""
+    """Creates a user for every sender.
+
+    Args:
+        users: where the users are recorded.
+    """
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
 
     async def ResolveUser(
         self, request: ResolveUserRequest, context: ServicerContext[Any, Any]
@@ -29,7 +37,9 @@ class Profile(ProfileServiceServicer):
         telegram_user_id = request.context.telegram_user_id
         if not telegram_user_id:
             return ResolveUserResponse()
-        return ResolveUserResponse(internal_user_id=f"u-{telegram_user_id}")
+        internal_user_id = f"u-{telegram_user_id}"
+        self._users.record(request.context, internal_user_id)
+        return ResolveUserResponse(internal_user_id=internal_user_id)
 
     async def Start(
         self, request: StartRequest, context: ServicerContext[Any, Any]

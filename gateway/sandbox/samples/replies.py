@@ -24,7 +24,7 @@ from botgateway.chat.v1.reply_pb2 import (
     ReplyKeyboardRow,
 )
 
-from gateway.sandbox.samples.sample_people import MARGARET
+from gateway.sandbox.samples.users import MARGARET
 
 
 def _keyboard(_: IncomingMessage) -> Reply:

@@ -9,11 +9,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from secrets import token_urlsafe
 
 import msgspec
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage
+from botgateway.delivery.v1.delivery_service_pb2 import Recipient
 from msgspec import Struct
 
 from gateway.background import cancel_and_wait
+from gateway.sandbox.samples.delivery_client import DeliveryClient
 from gateway.sandbox.scenarios.observed_messages import ObservedMessages
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.simulated_bot import SimulatedBot
@@ -54,6 +58,7 @@ class Environment:
 
     Args:
         bots: the usernames of the bots; empty for the first one of the simulator.
+        deliveries: sends messages as a service; None if no step does.
         pace: minimum seconds between two actions of one user with one bot.
 
     Attributes:
@@ -64,8 +69,13 @@ class Environment:
     """
 
     def __init__(
-        self, simulator: Simulator, pace: float, bots: Sequence[str] = ()
+        self,
+        simulator: Simulator,
+        pace: float,
+        bots: Sequence[str] = (),
+        deliveries: DeliveryClient | None = None,
     ) -> None:
+        self._deliveries = deliveries
         self.within = 0.0
         self._simulator = simulator
         self._bots = [simulator.bots.with_username(name) for name in bots]
@@ -154,6 +164,20 @@ class Environment:
         """Record the update of a user's last action."""
         person.update_id = update_id
         self._last = self._find_entry(person)
+
+    async def deliver(self, person: Participant, text: str) -> None:
+        """Send a text to a user as a service does that speaks first.
+
+        Raises:
+            StepFailed: the gateway did not store it.
+        """
+        recipient = Recipient(bot=str(person.bot.id), telegram_user_id=person.id)
+        message = OutgoingMessage(text=text)
+        key = token_urlsafe()
+        if self._deliveries is None or not await self._deliveries.send(
+            recipient, message, key
+        ):
+            raise StepFailed("the gateway did not accept the message of the service")
 
     @property
     def last(self) -> LogEntry | None:

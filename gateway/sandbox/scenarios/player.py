@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from gateway.sandbox.samples.delivery_client import DeliveryClient
 from gateway.sandbox.scenarios.environment import Environment, StepFailed
 from gateway.sandbox.scenarios.observed_messages import describe
 from gateway.sandbox.scenarios.scenario import Scenario, Step
@@ -59,17 +60,23 @@ def new_ids() -> Iterator[int]:
     return itertools.count(first)
 
 
-async def play(scenario: Scenario, simulator: Simulator, ids: Iterator[int]) -> Report:
+async def play(
+    scenario: Scenario,
+    simulator: Simulator,
+    ids: Iterator[int],
+    deliveries: DeliveryClient | None = None,
+) -> Report:
     """Play a scenario up to the first step that fails.
 
     Args:
         scenario: the scenario to play.
         simulator: the simulator; its bots must receive their updates.
         ids: ids for users without one.
+        deliveries: sends messages as a service; None if no step does.
     """
     began = time.monotonic()
     played = [StepResult(line=step.line, words=step.words) for step in scenario.steps]
-    environment = Environment(simulator, scenario.pace, scenario.bots)
+    environment = Environment(simulator, scenario.pace, scenario.bots, deliveries)
     async with environment.open():
         for user in scenario.users:
             user_id = next(ids) if user.id is None else user.id

@@ -18,6 +18,7 @@ from gateway.sandbox.launcher.subprocesses import (
     StopRequested,
     Subprocesses,
 )
+from gateway.sandbox.samples.delivery_client import DeliveryClient
 from gateway.sandbox.scenarios.player import Report, new_ids, play
 from gateway.sandbox.scenarios.report import as_json, as_junit, as_lines, summary
 from gateway.sandbox.scenarios.scenario import Scenario
@@ -55,8 +56,14 @@ async def run_scenarios(
     """
     began = time.monotonic()
     children = Subprocesses(_STANDARD_ERROR)
-    gateway, ops, simulator, samples = free_ports(4)
-    ports = Ports(gateway=gateway, ops=ops, simulator=simulator, samples=samples)
+    gateway, ops, simulator, samples, delivery = free_ports(5)
+    ports = Ports(
+        gateway=gateway,
+        ops=ops,
+        simulator=simulator,
+        samples=samples,
+        delivery=delivery,
+    )
     async with (
         BackgroundTasks() as background,
         receive_stop_signals(background, lambda _: children.stop()),
@@ -70,7 +77,9 @@ async def run_scenarios(
                 max_users=_MAX_USERS,
                 bots=_list_bots(scenarios),
             ) as environment:
-                reports = await children.run_during(_play_all(scenarios, environment))
+                reports = await children.run_during(
+                    _play_all(scenarios, environment, ports)
+                )
         except StopRequested:
             sys.stderr.write("stopped by a signal\n")
             return 130
@@ -90,14 +99,18 @@ def _list_bots(scenarios: Sequence[Scenario]) -> list[str]:
 
 
 async def _play_all(
-    scenarios: Sequence[Scenario], simulator: Simulator
+    scenarios: Sequence[Scenario], simulator: Simulator, ports: Ports
 ) -> list[Report]:
     ids = new_ids()
     reports = []
-    for scenario in scenarios:
-        report = await play(scenario, simulator, ids)
-        _print("\n".join(as_lines(report)) + "\n")
-        reports.append(report)
+    deliveries = DeliveryClient(ports.delivery_target)
+    try:
+        for scenario in scenarios:
+            report = await play(scenario, simulator, ids, deliveries)
+            _print("\n".join(as_lines(report)) + "\n")
+            reports.append(report)
+    finally:
+        await deliveries.close()
     return reports
 
 

@@ -94,6 +94,10 @@ async def _say(environment: Environment, person: Participant, text: str) -> None
     )
 
 
+async def _deliver(environment: Environment, person: Participant, text: str) -> None:
+    await environment.deliver(person, text)
+
+
 async def _attach(environment: Environment, person: Participant, kind: str) -> None:
     await _attach_with(kind, environment, person, "")
 
@@ -252,6 +256,7 @@ USER_STEPS: Mapping[str, Verb] = {
     },
     "sees button": _verb(_pattern, _see_button),
     "sees nothing": _verb(_while, _see_nothing),
+    "gets from a service": _verb(_text, _deliver),
 }
 """The steps that follow a user's name."""
 
