@@ -362,6 +362,34 @@ cli.add_command(doctor)
 cli.add_command(conformance)
 
 
+@cli.group()
+def deliveries() -> None:
+    """Show or cancel deliveries.
+
+    Deliveries are messages that services send on their own initiative.
+    """
+    # A failure is printed as one line; the connection must not log it as well.
+    logging.getLogger("gateway").addHandler(logging.NullHandler())
+
+
+@deliveries.command("show")
+@click.argument("delivery_id", metavar="ID")
+def deliveries_show(delivery_id: str) -> None:
+    """Print the state of a delivery, without its texts."""
+    from gateway.cli.deliveries import print_delivery
+
+    print_delivery(delivery_id)
+
+
+@deliveries.command("cancel")
+@click.argument("delivery_id", metavar="ID")
+def deliveries_cancel(delivery_id: str) -> None:
+    """Cancel a delivery of which nothing was sent yet."""
+    from gateway.cli.deliveries import cancel_delivery
+
+    cancel_delivery(delivery_id)
+
+
 def main() -> None:
     """Run the command line."""
     run(cli)

@@ -21,6 +21,7 @@ from botgateway.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from grpc import aio
 
 from tests.support.backend import gate
+from tests.support.gateway_harness import SECRET, TOKEN
 from tests.support.process import ROOT, Process, run, serving_process, settings_of
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
@@ -191,6 +192,35 @@ async def test_a_killed_gateway_loses_no_delivery_that_was_accepted(
         await second.say(3, user=1001, text="last")
         await wait_until(lambda: "echo: last" in texts(second))
         assert texts(second) == ["echo: slow", "accepted", "echo: last"]
+
+
+async def test_an_operator_shows_and_cancels_deliveries(redis: RedisServer) -> None:
+    settings = {"REDIS_URL": redis.url}
+    async with serving_deliveries(settings) as (gateway, port):
+        await gateway.say(1, user=1001)
+        await wait_until(lambda: texts(gateway) == ["echo: hi"])
+        gate(gateway.backend, asyncio.Event(), {1001})
+        await gateway.say(2, user=1001, text="slow")
+        await wait_until(lambda: len(gateway.backend.asked("SendMessage")) == 2)
+        async with connect(port) as client:
+            sent = await client.Send(make_send("hush-key", "hush-text", "u-1001"))
+        command = {"REDIS_URL": redis.url, "TELEGRAM_BOT_TOKEN": TOKEN}
+        command["TELEGRAM_WEBHOOK_SECRET"] = SECRET
+        for verb, state in (("show", "accepted"), ("cancel", "cancelled")):
+            code, output, errors = await run(
+                *("deliveries", verb, sent.delivery_id), settings=command
+            )
+            assert (code, errors) == (0, "")
+            lines = dict(line.split(": ") for line in output.splitlines())
+            assert lines["delivery"] == sent.delivery_id
+            assert lines["ordering key"] == f"{TOKEN.partition(':')[0]}/1001"
+            assert (lines["state"], lines["caller"]) == (state, "local")
+            assert "hush" not in output
+        code, output, errors = await run(
+            *("deliveries", "show", "A" * 16), settings=command
+        )
+        assert (code, output) == (1, "")
+        assert errors == f"{'A' * 16}: there is no such delivery\n"
 
 
 async def test_all_problems_are_found_before_the_start(tmp_path: Path) -> None:

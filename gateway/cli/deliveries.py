@@ -1,0 +1,107 @@
+"""`telegram-gateway deliveries`: show and cancel deliveries.
+
+Texts, idempotency keys and Telegram's descriptions are never printed: they may contain
+what users or services wrote.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import click
+
+from gateway.background import BackgroundTasks
+from gateway.clock import SystemClock
+from gateway.config.settings import Settings, load_settings
+from gateway.domain.delivery import DeliveryRecord, DeliveryState
+from gateway.domain.delivery_store import DeliveryStore
+from gateway.domain.errors import ConfigurationError
+from gateway.mailboxes.factory import open_mailboxes
+from gateway.mailboxes.signatures import StoreSignatures
+
+
+def print_delivery(delivery_id: str) -> None:
+    """Print the record of a delivery."""
+
+    async def show(deliveries: DeliveryStore) -> None:
+        record = await deliveries.get_delivery(delivery_id)
+        if record is None:
+            _exit_unknown(delivery_id)
+        else:
+            click.echo(_format_record(record))
+
+    _run_with_deliveries(delivery_id, show)
+
+
+def cancel_delivery(delivery_id: str) -> None:
+    """Cancel a delivery of which nothing was sent yet."""
+
+    async def cancel(deliveries: DeliveryStore) -> None:
+        record = await deliveries.cancel_delivery(delivery_id)
+        if record is None:
+            _exit_unknown(delivery_id)
+            return
+        click.echo(_format_record(record))
+        if record.state is not DeliveryState.CANCELLED:
+            click.echo(f"{delivery_id}: cannot be cancelled any more", err=True)
+            sys.exit(1)
+
+    _run_with_deliveries(delivery_id, cancel)
+
+
+def _exit_unknown(delivery_id: str) -> None:
+    click.echo(f"{delivery_id}: there is no such delivery", err=True)
+    sys.exit(1)
+
+
+def _format_record(record: DeliveryRecord) -> str:
+    lines = {
+        "delivery": record.delivery_id,
+        "state": record.state.value,
+        "reason": record.reason,
+        "ordering key": record.ordering_key,
+        "caller": record.caller,
+        "accepted": _format_time(record.accepted_at),
+        "changed": _format_time(record.updated_at),
+        "sent messages": str(len(record.sent_parts)),
+        "maybe repeated": "yes" if record.maybe_repeated else "no",
+    }
+    return "\n".join(f"{name}: {value or '-'}" for name, value in lines.items())
+
+
+def _format_time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _run_with_deliveries(
+    delivery_id: str, act: Callable[[DeliveryStore], Awaitable[None]]
+) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{16}", delivery_id):
+        raise click.UsageError("Pass an id as Send returned it.")
+    settings = load_settings()
+    if settings.store_url is None:
+        problem = "REDIS_URL is not set: deliveries in memory end with their process"
+        raise ConfigurationError([problem])
+    asyncio.run(_run(settings, act))
+
+
+async def _run(
+    settings: Settings, act: Callable[[DeliveryStore], Awaitable[None]]
+) -> None:
+    async with (
+        BackgroundTasks() as background,
+        open_mailboxes(
+            settings.store_url,
+            SystemClock(),
+            StoreSignatures(settings.store_secrets),
+            key_prefix=settings.redis_key_prefix,
+            limit=settings.mailbox_limit,
+            max_sessions=settings.session_limit,
+            put_timeout=settings.store_patience,
+            dead_letter_seconds=settings.dead_letter_retention,
+            background=background,
+        ) as store,
+    ):
+        await act(store.deliveries)
