@@ -2,16 +2,24 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage
-from botgateway.delivery.v1.delivery_pb2 import DELIVERY_STATE_SENT
+from botgateway.delivery.v1.delivery_pb2 import (
+    DELIVERY_STATE_BLOCKED,
+    DELIVERY_STATE_FAILED,
+    DELIVERY_STATE_SENDING,
+    DELIVERY_STATE_SENT,
+    DeliveryState,
+)
 from botgateway.delivery.v1.delivery_service_pb2 import (
     GetRequest,
     Recipient,
@@ -21,7 +29,7 @@ from botgateway.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from grpc import aio
 
 from tests.support.backend import gate
-from tests.support.gateway_harness import SECRET, TOKEN
+from tests.support.gateway_harness import SECRET, TOKEN, running_gateway
 from tests.support.process import ROOT, Process, run, serving_process, settings_of
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
@@ -192,6 +200,64 @@ async def test_a_killed_gateway_loses_no_delivery_that_was_accepted(
         await second.say(3, user=1001, text="last")
         await wait_until(lambda: "echo: last" in texts(second))
         assert texts(second) == ["echo: slow", "accepted", "echo: last"]
+
+
+async def test_nothing_private_of_a_delivery_leaves_by_a_side_door(
+    tmp_path: Path,
+) -> None:
+    """No text, key or token in a log, a metric or a page, whatever fails."""
+    token = "hush-token-of-the-shop"
+    callers = tmp_path / "callers.yaml"
+    digest = sha256(token.encode()).hexdigest()
+    callers.write_text(f"callers: [{{name: shop, tokens: [{{sha256: {digest}}}]}}]")
+    (port,) = free_ports(1)
+    metadata = (("authorization", f"Bearer {token}"),)
+    wrong = (("authorization", "Bearer hush-another-token"),)
+    async with (
+        running_gateway(
+            delivery_port=port, delivery_callers_file=callers, reply_patience=0
+        ) as gateway,
+        connect(port) as client,
+    ):
+
+        async def end(key: str) -> DeliveryState.ValueType:
+            request = make_send(f"hush-{key}", "hush", "u-1001")
+            request.recipient.telegram_user_id = 1001
+            await client.Send(request, metadata=metadata)
+            state: list[DeliveryState.ValueType] = []
+
+            async def ended() -> bool:
+                found = GetRequest(idempotency_key=f"hush-{key}")
+                status = (await client.Get(found, metadata=metadata)).status
+                state[:] = [status.state]
+                return status.state > DELIVERY_STATE_SENDING
+
+            await wait_until_found(ended)
+            return state[0]
+
+        assert await end("1") == DELIVERY_STATE_SENT
+        gateway.simulator.fail("sendMessage", 400, description="Bad Request: hush")
+        assert await end("2") == DELIVERY_STATE_FAILED
+        gateway.simulator.fail("sendMessage", 403, description="Forbidden: hush")
+        assert await end("3") == DELIVERY_STATE_BLOCKED
+        for request, credentials in (
+            (make_send("hush-4", "hush", "hush"), metadata),
+            (make_send("hush-1", "other", "hush"), metadata),
+            (make_send("hush-\n", "", ""), metadata),
+            (make_send("hush-5", "hush", "hush"), wrong),
+        ):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await client.Send(request, metadata=credentials)
+            assert "hush" not in str(caught.value.details())
+        pages = [json.dumps(gateway.log())]
+        pages += [
+            (await gateway.get(path, ops=True))[1]
+            for path in ("/metrics", "/ready", "/health")
+        ]
+        assert "gateway_delivery_rpcs_total" in pages[1]
+        for page in pages:
+            for private in ("hush", digest, TOKEN.partition(":")[2]):
+                assert private not in page
 
 
 async def test_an_operator_shows_and_cancels_deliveries(redis: RedisServer) -> None:

@@ -19,6 +19,7 @@ from botgateway.conversation.v1.conversation_service_pb2 import (
 from botgateway.conversation.v1.conversation_service_pb2_grpc import (
     ConversationServiceStub,
 )
+from botgateway.delivery.v1.delivery_service_pb2 import SendRequest, SendResponse
 from botgateway.matching.v1 import matching_service_pb2 as matching
 from botgateway.matching.v1.matching_service_pb2_grpc import MatchingServiceStub
 from botgateway.notification.v1.notification_service_pb2 import (
@@ -48,6 +49,7 @@ from botgateway.route.v1.event_pb2 import (
 from gateway.sandbox.samples import conversation as conversation_sample
 from gateway.sandbox.samples import idempotency
 from gateway.sandbox.samples.__main__ import build_server
+from gateway.sandbox.samples.delivery_client import DeliveryClient
 from gateway.sandbox.samples.idempotency import IdempotencyInterceptor
 from gateway.sandbox.samples.replies import WORDS
 from gateway.sandbox.server import Simulator
@@ -417,3 +419,107 @@ async def test_the_process_serves_and_ends_politely() -> None:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+class Deliveries:
+    """The Delivery service of a gateway, which answers what a test says."""
+
+    def __init__(self) -> None:
+        self.requests: list[SendRequest] = []
+        self.failures: list[grpc.StatusCode] = []
+        """The statuses of the next calls; after them all succeed."""
+
+    async def send(
+        self, request: SendRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> SendResponse:
+        """Take a delivery."""
+        self.requests.append(request)
+        if self.failures:
+            await context.abort(self.failures.pop(0))
+        return SendResponse(delivery_id="d")
+
+
+@pytest.fixture
+async def deliveries() -> AsyncIterator[tuple[Deliveries, grpc.aio.Channel]]:
+    """Yield a Delivery service, and a channel to the samples that use it."""
+    service, server = Deliveries(), grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(
+        service.send, SendRequest.FromString, SendResponse.SerializeToString
+    )
+    name = "botgateway.delivery.v1.DeliveryService"
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(name, {"Send": handler})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    client = DeliveryClient(f"127.0.0.1:{port}")
+    samples = build_server(client)
+    samples_port = samples.add_insecure_port("127.0.0.1:0")
+    await samples.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{samples_port}") as channel:
+        profile = ProfileServiceStub(channel)
+        for number, name in ((1001, "Ada"), (1002, "Grace")):
+            context = who(f"r-{number}", number, name)
+            await profile.ResolveUser(ResolveUserRequest(context=context))
+        yield service, channel
+    await samples.stop(None)
+    await client.close()
+    await server.stop(None)
+
+
+async def test_the_user_of_a_proposal_is_asked_in_their_own_chat(
+    deliveries: tuple[Deliveries, grpc.aio.Channel],
+) -> None:
+    """A user called Grace is proposed instead of the made-up one."""
+    service, channel = deliveries
+    ada = who("r-1", 1001, "Ada", "u-1001")
+    answer = await ConversationServiceStub(channel).SendMessage(
+        SendMessageRequest(context=ada, message=message.IncomingMessage(text="match"))
+    )
+    (row,) = answer.reply.messages[0].inline_keyboard.rows
+    assert row.buttons[0].callback_data == "CONNECT:u-1002"
+    stub = MatchingServiceStub(channel)
+    request = matching.ConnectRequest(context=ada, target_user_id="u-1002")
+    assert texts((await stub.Connect(request)).reply) == ["You asked Grace."]
+    (asked,) = service.requests
+    assert asked.recipient.internal_user_id == "u-1002"
+    (sent,) = asked.messages
+    assert sent.text == "Ada asks for your contact."
+    (row,) = sent.inline_keyboard.rows
+    assert [it.callback_data for it in row.buttons] == [
+        "ACCEPT:u-1001",
+        "REJECT:u-1001",
+    ]
+    grace = who("r-2", 1002, "Grace", "u-1002")
+    accept = matching.AcceptRequest(context=grace, target_user_id="u-1001")
+    await stub.Accept(accept)
+    assert service.requests[1].recipient.internal_user_id == "u-1001"
+    assert service.requests[1].messages[0].text.startswith("Grace accepted")
+
+
+async def test_a_delivery_whose_outcome_is_unknown_is_repeated_with_its_key(
+    deliveries: tuple[Deliveries, grpc.aio.Channel],
+) -> None:
+    service, channel = deliveries
+    service.failures = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE]
+    request = matching.RejectRequest(
+        context=who("r-1", 1001, "Ada", "u-1001"), target_user_id="u-1002"
+    )
+    reply = (await MatchingServiceStub(channel).Reject(request)).reply
+    assert texts(reply) == ["You said no to Grace."]
+    assert len(service.requests) == 3
+    assert {it.idempotency_key for it in service.requests} == {"r-1"}
+
+
+async def test_a_refused_delivery_is_told_and_nothing_is_decided(
+    deliveries: tuple[Deliveries, grpc.aio.Channel],
+) -> None:
+    service, channel = deliveries
+    service.failures = [grpc.StatusCode.NOT_FOUND]
+    request = matching.ConnectRequest(
+        context=who("r-1", 1001, "Ada", "u-1001"), target_user_id="u-1002"
+    )
+    reply = (await MatchingServiceStub(channel).Connect(request)).reply
+    assert texts(reply) == []
+    assert reply.callback_answer.show_alert
+    assert len(service.requests) == 1
