@@ -37,7 +37,12 @@ from gateway.delivery.failures import (
 from gateway.delivery.message_checks import check_messages
 from gateway.delivery.quotas import CallerQuotas
 from gateway.delivery.records import build_status
-from gateway.delivery.request_checks import check_common, check_recipient
+from gateway.delivery.request_checks import (
+    TIME_OVER,
+    AnyRequest,
+    check_common,
+    check_recipient,
+)
 from gateway.delivery.requests import build_delivery
 from gateway.domain.delivery import (
     Delivery,
@@ -117,8 +122,9 @@ class DeliveryRpcs:
             *check_messages(list(request.messages)),
             *check_common(request, now),
         ]
-        if bot is None or violations:
+        if bot is None:
             raise build_invalid_argument(violations)
+        await self._reject_invalid(violations, bot, caller, request)
         self._take_quota(caller)
         chat_id = await self._find_chat(bot, request.recipient)
         delivery = build_delivery(
@@ -134,13 +140,14 @@ class DeliveryRpcs:
         violations = [*check_amendment(request), *check_common(request, now)]
         if handle is None:
             violations.insert(0, Violation("handle", "is not a handle of this gateway"))
-        if handle is None or violations:
+        if handle is None:
             raise build_invalid_argument(violations)
         bot = find_bot(self._list_bots(), caller, str(handle.bot_id))
         if bot is None:
             raise build_invalid_argument(
                 [Violation("handle", "is of a bot that this gateway does not have")]
             )
+        await self._reject_invalid(violations, bot, caller, request)
         self._take_quota(caller)
         delivery = build_delivery(
             DeliveryKind.AMEND, request, caller.name, bot.bot_id, handle.chat_id, now
@@ -209,6 +216,27 @@ class DeliveryRpcs:
         """Wait until all deliveries of cancelled rpcs are stored."""
         if self._puts:
             await asyncio.wait(self._puts)
+
+    async def _reject_invalid(
+        self,
+        violations: Sequence[Violation],
+        bot: DeliveryBot,
+        caller: Caller,
+        request: AnyRequest,
+    ) -> None:
+        """Raise the failure of a request with wrong fields.
+
+        A repeated request is valid although its time is over: it gets the delivery that
+        the first one made.
+        """
+        if violations == [TIME_OVER]:
+            delivery_id = compute_delivery_id(
+                bot.bot_id, caller.name, request.idempotency_key
+            )
+            if await self._records.get_delivery(delivery_id) is not None:
+                return
+        if violations:
+            raise build_invalid_argument(violations)
 
     def _take_quota(self, caller: Caller) -> None:
         if caller.quota is None:

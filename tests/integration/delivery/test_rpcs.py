@@ -135,6 +135,22 @@ async def test_a_repeated_request_returns_the_first_delivery(
     assert len(harness.store.deliveries) == 1
 
 
+async def test_a_repeated_request_may_come_after_its_time(
+    harness: Harness, client: Client
+) -> None:
+    """A caller that repeats it for long must not take a success for a failure."""
+    request = make_send()
+    request.options.expire_time.CopyFrom(at(harness.clock.now() + 60))
+    first = await client.Send(request)
+    harness.clock.move(61)
+    second = await client.Send(request)
+    assert second.delivery_id == first.delivery_id
+    assert second.is_repeated
+    request.idempotency_key = "another"
+    error = await fail(client.Send(request))
+    assert read_violations(error) == {"options.expire_time": "is over"}
+
+
 async def test_another_request_under_a_used_key_is_refused(client: Client) -> None:
     await client.Send(make_send())
     error = await fail(client.Send(make_send(text="other")))
