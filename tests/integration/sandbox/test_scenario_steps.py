@@ -235,10 +235,13 @@ async def test_a_failure_shows_the_chat_with_the_bot_of_the_step(
     simulator.bots.add("777:other", "Support", "support")
     lines = [
         *with_bot("marmot_desk_bot", "ada says: hi", "ada sees: '*hi'"),
-        *with_bot("support", "ada sees: '*hi'"),
+        *(
+            f"{step}\n    within: 50ms"
+            for step in with_bot("support", "ada sees: '*hi'")
+        ),
     ]
     async with answering(simulator, bot):
-        report = await played(simulator, lines, f"timeout: 50ms\n{TWO_BOTS}")
+        report = await played(simulator, lines, TWO_BOTS)
     assert report.failed
     assert report.failed.words == "ada sees: *hi (@support)"
     assert report.failed.why[1:3] == ["the chat of ada:", "  (empty)"]
