@@ -1,4 +1,4 @@
-"""`telegram-gateway deliveries`: show and cancel deliveries.
+"""`telegram-gateway deliveries`: list, show and cancel deliveries.
 
 Texts, idempotency keys and Telegram's descriptions are never printed: they may contain
 what users or services wrote.
@@ -19,7 +19,25 @@ from gateway.domain.delivery import DeliveryRecord, DeliveryState
 from gateway.domain.delivery_store import DeliveryStore
 from gateway.domain.errors import ConfigurationError
 from gateway.mailboxes.factory import open_mailboxes
+from gateway.mailboxes.redis.delivery_listing import open_delivery_listing
 from gateway.mailboxes.signatures import StoreSignatures
+
+
+def print_deliveries(limit: int) -> None:
+    """Print the deliveries that have not ended, one a line."""
+    settings = load_settings()
+    ids = asyncio.run(_list_ids(settings, limit + 1))
+
+    async def show(deliveries: DeliveryStore) -> None:
+        for delivery_id in ids[:limit]:
+            record = await deliveries.get_delivery(delivery_id)
+            if record is not None:
+                click.echo(_format_line(record))
+        if len(ids) > limit:
+            click.echo("There are more: raise --limit to print them.", err=True)
+
+    if ids:
+        asyncio.run(_run(settings, show))
 
 
 def print_delivery(delivery_id: str) -> None:
@@ -71,6 +89,14 @@ def _format_record(record: DeliveryRecord) -> str:
     return "\n".join(f"{name}: {value or '-'}" for name, value in lines.items())
 
 
+def _format_line(record: DeliveryRecord) -> str:
+    fields = (
+        f"state={record.state} ordering_key={record.ordering_key}"
+        f" caller={record.caller}"
+    )
+    return f"{record.delivery_id}  {_format_time(record.accepted_at)}  {fields}"
+
+
 def _format_time(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
@@ -81,10 +107,22 @@ def _run_with_deliveries(
     if not re.fullmatch(r"[A-Za-z0-9_-]{16}", delivery_id):
         raise click.UsageError("Pass an id as Send returned it.")
     settings = load_settings()
+    _get_url(settings)
+    asyncio.run(_run(settings, act))
+
+
+def _get_url(settings: Settings) -> str:
     if settings.store_url is None:
         problem = "REDIS_URL is not set: deliveries in memory end with their process"
         raise ConfigurationError([problem])
-    asyncio.run(_run(settings, act))
+    return settings.store_url
+
+
+async def _list_ids(settings: Settings, limit: int) -> list[str]:
+    async with open_delivery_listing(
+        _get_url(settings), settings.redis_key_prefix, SystemClock()
+    ) as listing:
+        return await listing.list_ids(limit)
 
 
 async def _run(

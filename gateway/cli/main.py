@@ -364,12 +364,27 @@ cli.add_command(conformance)
 
 @cli.group()
 def deliveries() -> None:
-    """Show or cancel deliveries.
+    """List, show or cancel deliveries.
 
     Deliveries are messages that services send on their own initiative.
     """
     # A failure is printed as one line; the connection must not log it as well.
     logging.getLogger("gateway").addHandler(logging.NullHandler())
+
+
+@deliveries.command("list")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Maximum number of deliveries.",
+)
+def deliveries_list(limit: int) -> None:
+    """Print the deliveries that wait or are being sent, without their texts."""
+    from gateway.cli.deliveries import print_deliveries
+
+    print_deliveries(limit)
 
 
 @deliveries.command("show")

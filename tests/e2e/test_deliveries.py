@@ -260,7 +260,9 @@ async def test_nothing_private_of_a_delivery_leaves_by_a_side_door(
                 assert private not in page
 
 
-async def test_an_operator_shows_and_cancels_deliveries(redis: RedisServer) -> None:
+async def test_an_operator_lists_shows_and_cancels_deliveries(
+    redis: RedisServer,
+) -> None:
     settings = {"REDIS_URL": redis.url}
     async with serving_deliveries(settings) as (gateway, port):
         await gateway.say(1, user=1001)
@@ -272,6 +274,23 @@ async def test_an_operator_shows_and_cancels_deliveries(redis: RedisServer) -> N
             sent = await client.Send(make_send("hush-key", "hush-text", "u-1001"))
         command = {"REDIS_URL": redis.url, "TELEGRAM_BOT_TOKEN": TOKEN}
         command["TELEGRAM_WEBHOOK_SECRET"] = SECRET
+        request = make_send("hush-later", "hush-text", "u-1001")
+        request.options.not_before.GetCurrentTime()
+        request.options.not_before.seconds += 3600
+        async with connect(port) as client:
+            later = await client.Send(request)
+        code, output, errors = await run("deliveries", "list", settings=command)
+        assert (code, errors) == (0, "")
+        listed = {line.split()[0]: line for line in output.splitlines()}
+        assert "state=accepted" in listed.pop(sent.delivery_id)
+        assert "state=scheduled" in listed.pop(later.delivery_id)
+        assert listed == {}
+        assert "hush" not in output
+        code, output, errors = await run(
+            *("deliveries", "list", "--limit", "1"), settings=command
+        )
+        assert (code, len(output.splitlines())) == (0, 1)
+        assert errors.startswith("There are more")
         for verb, state in (("show", "accepted"), ("cancel", "cancelled")):
             code, output, errors = await run(
                 *("deliveries", verb, sent.delivery_id), settings=command
