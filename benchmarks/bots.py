@@ -25,7 +25,6 @@ from statistics import median
 import aiohttp
 
 from benchmarks.tables import percentile, print_machine, print_table
-from tests.e2e.probes import workers_of
 from tests.factories import build_message_json
 from tests.support.backend import Backend, serving
 from tests.support.bot_api import FakeBotApi, make_token
@@ -34,6 +33,7 @@ from tests.support.process import SERVICES, program
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until, wait_until_found
+from tests.support.worker_probes import workers_of
 
 WORKERS = 2
 MESSAGES = 300

@@ -16,7 +16,7 @@ from playwright.async_api import (
 
 from tests.browser.chat import Chat
 from tests.browser.chromium import CHROMIUM
-from tests.browser.sandbox import Sandbox, running_sandbox
+from tests.support.sandbox import Sandbox, running_sandbox
 
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat import Chat
-from tests.browser.sandbox import Sandbox, listens, process, running_sandbox
+from tests.support.sandbox import Sandbox, listens, process, running_sandbox
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until_found
 

@@ -16,10 +16,10 @@ from botgateway.chat.v1.reply_pb2 import (
 from playwright.async_api import Browser, Page, expect
 
 from gateway.sandbox.server import Simulator
-from tests.browser.sandbox import listens
 from tests.support.backend import Backend, serving
 from tests.support.gateway_harness import TOKEN
 from tests.support.process import program
+from tests.support.sandbox import listens
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until_found
 

@@ -29,7 +29,6 @@ from msgspec import Struct
 from gateway.bots.editor import BotEditor
 from gateway.config.settings import Settings
 from gateway.services.routing.route_table import build_route_table
-from tests.e2e.probes import workers_of
 from tests.factories import build_message_json
 from tests.support.backend import Backend, serving
 from tests.support.bot_api import BotAtTelegram, FakeBotApi, make_token
@@ -39,6 +38,7 @@ from tests.support.redis_servers import RedisServer
 from tests.support.services.samples import SAMPLE_SERVICES
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until, wait_until_found
+from tests.support.worker_probes import workers_of
 
 BOTS = {"shop": 101, "news": 102, "help": 103}
 USERS = 40

@@ -14,13 +14,13 @@ from gateway.actors.scheduler import ActorScheduler
 from gateway.bots import composition
 from gateway.mailboxes.redis.client.connection import PipelinedConnection
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
-from tests.e2e.probes import get
 from tests.support.failing import FAILED, break_once
 from tests.support.gateway_harness import running_gateway
 from tests.support.process import ROOT, serving_process
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
+from tests.support.worker_probes import get
 
 
 async def test_every_task_of_a_gateway_survives_a_failure(

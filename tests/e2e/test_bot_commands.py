@@ -10,7 +10,7 @@ from gateway.bots.editor import BotEditor
 from gateway.config.settings import Settings
 from gateway.domain.errors import ConfigurationError, InvalidBotToken
 from gateway.services.routing.route_table import build_route_table
-from tests.e2e.test_bots import BOTS, Place, running_bots
+from tests.e2e.many_bots import BOTS, Place, running_bots
 from tests.support.bot_api import make_token
 from tests.support.bots import make_secret
 from tests.support.process import run

@@ -8,12 +8,12 @@ import signal
 from pathlib import Path
 
 from gateway.workers.file_descriptors import raise_descriptor_limit
-from tests.e2e.probes import get, workers_of
 from tests.support.floods import silent_connections
 from tests.support.process import serving_process
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
+from tests.support.worker_probes import get, workers_of
 
 DESCRIPTORS = 200
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.browser.sandbox import Sandbox, listens, process, running_sandbox
 from tests.support.gateway_harness import TOKEN
 from tests.support.process import run
+from tests.support.sandbox import Sandbox, listens, process, running_sandbox
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until_found
 

@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from gateway.bots.editor import BotEditor
-from tests.e2e.test_bot_commands import TABLE, URL
-from tests.e2e.test_bots import BOTS, Place, running_bots
+from gateway.services.routing.route_table import build_route_table
+from tests.e2e.many_bots import BOTS, Place, running_bots
 from tests.support.bot_api import BotAtTelegram, make_token
 from tests.support.bots import make_secret
+from tests.support.services.samples import SAMPLE_SERVICES
 from tests.support.waiting import wait_until
+
+URL = "https://bot.example.com/webhook/telegram"
+TABLE = build_route_table(SAMPLE_SERVICES)
 
 
 @pytest.fixture

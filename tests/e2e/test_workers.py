@@ -14,12 +14,12 @@ import pytest
 import pytest_asyncio
 
 from gateway.background import cancel_and_wait
-from tests.e2e.probes import gone, stopped, workers_of
 from tests.support.backend import gate
 from tests.support.process import Process, run, serving_process, settings_of
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
+from tests.support.worker_probes import gone, stopped, workers_of
 
 # Starting a gateway takes seconds: the tests that leave it whole share one.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
