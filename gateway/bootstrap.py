@@ -22,6 +22,8 @@ from gateway.config.bots import BotConfig
 from gateway.config.run_mode import GatewayMode, SingleProcess, Supervisor, Worker
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
+from gateway.contracts.live_services import LiveServices, choose_streaming
+from gateway.contracts.watcher import ContractWatcher
 from gateway.delivery_setup import open_delivery_server
 from gateway.domain.instrumentation import Instrumentation
 from gateway.http.connections import ConnectionCounts
@@ -38,7 +40,12 @@ from gateway.service_setup import create_channels, get_call_limits
 from gateway.services.diagnosis.monitor import ServiceMonitor, list_rpc_services
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
-from gateway.status import GatewayStatus, add_gauges, add_process_counters
+from gateway.status import (
+    GatewayStatus,
+    add_contract_gauges,
+    add_gauges,
+    add_process_counters,
+)
 from gateway.telegram.bot_api.connections import BotApiConnections
 from gateway.telegram.files.bot_files import BotFiles
 from gateway.telegram.webhook import Webhook
@@ -77,6 +84,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
             serves the supervisor.
         public_server: serves Telegram's updates and the public health.
         delivery_server: serves services that send messages on their own initiative.
+        contracts: takes up changes of the contracts.
         tasks: further background tasks, by name.
     """
 
@@ -86,6 +94,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     internal_server: HttpServer
     public_server: HttpServer
     delivery_server: HttpServer
+    contracts: ContractWatcher
     tasks: Mapping[str, BackgroundFunction]
 
 
@@ -142,18 +151,22 @@ async def open_gateway(
         )
         if files is not None:
             await stack.enter_async_context(files)
-        full_table = table.with_streaming(
-            [name for name, it in services.items() if it.streaming]
-        )
+        full_table = choose_streaming(table, services)
         monitor = ServiceMonitor(channels, list_rpc_services(table), time.monotonic)
-        router = GrpcServiceRouter(
-            full_table,
-            channels,
-            get_call_limits(services),
-            files.add_urls if files else None,
-            now=store.clock.now,
-            record_failure=monitor.record_failure,
-        )
+
+        def make_router(
+            routes: RouteTable, services: Mapping[str, ServiceSettings]
+        ) -> GrpcServiceRouter:
+            return GrpcServiceRouter(
+                routes,
+                channels,
+                get_call_limits(services),
+                files.add_urls if files else None,
+                now=store.clock.now,
+                record_failure=monitor.record_failure,
+            )
+
+        router = make_router(full_table, services)
         has_names = settings.bots_file is not None
         metrics = Metrics(has_names=has_names)
         scheduler = ActorScheduler(
@@ -179,7 +192,23 @@ async def open_gateway(
             enqueue=scheduler.enqueue,
             find_name=registry.find_name,
         )
-        bots = await start_bots(settings, table, registry, factory, background)
+        bots = await start_bots(settings, registry, factory, background)
+        live_services = LiveServices(
+            table,
+            services,
+            channels,
+            monitor,
+            factory=factory,
+            bots=bots,
+            make_router=make_router,
+        )
+        contracts = ContractWatcher(
+            settings.contract_sources,
+            [settings.services_file] if settings.services_file else [],
+            live_services.apply,
+        )
+        await contracts.start()
+        add_contract_gauges(metrics, live_services, contracts)
         add_gauges(
             metrics,
             connections.health,
@@ -191,7 +220,13 @@ async def open_gateway(
         counts = ConnectionCounts()
         add_process_counters(metrics, counts, background)
         status = GatewayStatus(
-            bots, connections.health, store.mailboxes, scheduler, background, monitor
+            bots,
+            connections.health,
+            store.mailboxes,
+            scheduler,
+            background,
+            services=monitor,
+            contracts=contracts,
         )
         health = HealthEndpoints(
             health=status.get_health,
@@ -238,7 +273,12 @@ async def open_gateway(
                 metrics=metrics,
                 background=background,
             ),
-            tasks={"watch services": monitor.run, **instrumentation.tasks()},
+            contracts=contracts,
+            tasks={
+                "watch services": monitor.run,
+                **contracts.tasks,
+                **instrumentation.tasks(),
+            },
         )
 
 

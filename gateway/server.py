@@ -15,7 +15,9 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 
 import anyio
@@ -150,9 +152,19 @@ async def run_gateway(
         await gateway.bots.pollers.start()
         stack.push_async_callback(gateway.bots.pollers.stop)
         stack.callback(gateway.status.report_stopping)
+        _look_at_contracts_on_hangup(gateway.contracts.look_now)
         gateway.status.report_started()
         logger.info("started", extra={"host": settings.host, "port": settings.port})
         yield
+
+
+def _look_at_contracts_on_hangup(look: Callable[[], None]) -> None:
+    """Call a function at SIGHUP, which else stops the process.
+
+    A terminal that is closed sends it too: a process that was started in one stops.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look)
 
 
 async def supervise(
@@ -177,4 +189,5 @@ async def supervise(
         supervisor.internal_server,
         supervisor.health_server,
     ):
+        _look_at_contracts_on_hangup(supervisor.workers.pass_on_hangup)
         return await supervisor.workers.run(background, supervisor.find_unresponsive)

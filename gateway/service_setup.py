@@ -36,7 +36,7 @@ def create_channels(
         {name: service.target for name, service in services.items()},
         _get_tls_files(settings),
         interceptors,
-        _get_own_tls_files(services),
+        get_own_tls_files(services),
     )
 
 
@@ -51,7 +51,7 @@ def _get_tls_files(settings: Settings) -> TlsFiles | None:
     )
 
 
-def _get_own_tls_files(
+def get_own_tls_files(
     services: Mapping[str, ServiceSettings],
 ) -> dict[str, TlsFiles | None]:
     """Return the TLS files of the services that have their own."""

@@ -7,12 +7,16 @@ from typing import Any
 from gateway.actors.scheduler import ActorScheduler
 from gateway.background import BackgroundTasks
 from gateway.bots.composition import RunningBots
+from gateway.contracts.live_services import LiveServices
+from gateway.contracts.watcher import ContractWatcher
 from gateway.http.connections import ConnectionCounts
 from gateway.mailboxes.factory import WorkerMailboxes
 from gateway.observability.logging import count_dropped_lines
 from gateway.observability.metrics import Metrics, ProcessMetrics
 from gateway.services.diagnosis.monitor import ServiceMonitor
 from gateway.telegram.bot_api.health import BotApiHealth
+
+_MAX_LISTED_PROBLEMS = 10
 
 
 class GatewayStatus:
@@ -25,6 +29,7 @@ class GatewayStatus:
         scheduler: runs the actors.
         background: the background tasks of the process.
         services: watches the services.
+        contracts: takes up changes of the contracts.
     """
 
     def __init__(
@@ -34,9 +39,12 @@ class GatewayStatus:
         mailboxes: WorkerMailboxes,
         scheduler: ActorScheduler,
         background: BackgroundTasks,
+        *,
         services: ServiceMonitor,
+        contracts: ContractWatcher,
     ) -> None:
         self._services = services
+        self._contracts = contracts
         self._bots = bots
         self._bot_api = bot_api
         self._mailboxes = mailboxes
@@ -93,7 +101,36 @@ class GatewayStatus:
     def _list_problems(self) -> list[str]:
         """Describe the problems that an operator has to fix."""
         store = [self._mailboxes.problem] if self._mailboxes.problem else []
-        return [*store, *self._bots.list_problems(), *self._services.problems]
+        refused = [f"contracts refused: {it}" for it in self._contracts.problems]
+        return [
+            *store,
+            *refused[:_MAX_LISTED_PROBLEMS],
+            *self._bots.list_problems(),
+            *self._services.problems,
+        ]
+
+
+def add_contract_gauges(
+    metrics: Metrics, services: LiveServices, contracts: ContractWatcher
+) -> None:
+    """Add the metrics of the contracts.
+
+    Args:
+        metrics: the metrics to add them to.
+        services: the services that are called now.
+        contracts: takes up changes of the contracts.
+    """
+    metrics.add_labelled_gauge(
+        "gateway_contracts_info",
+        "1 for the digest of the routes that are served.",
+        "digest",
+        lambda: {services.digest: 1},
+    )
+    metrics.add_gauge(
+        "gateway_contracts_refused",
+        "1 if contracts are refused, so that older ones are served: /health says why.",
+        lambda: bool(contracts.problems),
+    )
 
 
 def add_gauges(

@@ -223,6 +223,22 @@ class BotFactory:
         editor = BotEditor(self._settings, self._table, report=_log_step)
         return AdoptingRouter(router, BotAdoption(api, editor, self._find_name, config))
 
+    @property
+    def table(self) -> RouteTable:
+        """All routes."""
+        return self._table
+
+    def replace_routes(self, table: RouteTable, router: GrpcServiceRouter) -> None:
+        """Build bots with these routes from now on.
+
+        Args:
+            table: all routes.
+            router: calls the services of all routes.
+        """
+        self._table = table
+        self._tables = {(None, None): table}
+        self._router = router
+
     def _get_api(self, config: BotConfig, previous: Bot | None) -> BotApiClient:
         if previous is None:
             return BotApiClient(

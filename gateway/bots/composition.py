@@ -19,7 +19,6 @@ from gateway.config.bots import (
 )
 from gateway.config.settings import Settings
 from gateway.domain.errors import ConfigurationError
-from gateway.services.routing.route_table import RouteTable
 from gateway.telegram.bot_api.profile_sync import sync_profiles
 
 logger = logging.getLogger(__name__)
@@ -112,6 +111,14 @@ class RunningBots:
         if not is_first:
             _log_changes(added, removed)
 
+    def rebuild(self) -> None:
+        """Build all bots again, because their routes have changed.
+
+        Afterwards the pollers have to be updated.
+        """
+        bots = list(self.registry)
+        self.registry.update([self._factory.build(it.config, it) for it in bots])
+
     def list_problems(self) -> list[str]:
         """Describe the problems of the bots that an operator has to fix."""
         problems = list(self._watcher.problems) if self._watcher is not None else []
@@ -159,7 +166,6 @@ def _log_changes(added: list[Bot], removed: list[Bot]) -> None:
 
 async def start_bots(
     settings: Settings,
-    table: RouteTable,
     registry: BotRegistry,
     factory: BotFactory,
     background: BackgroundTasks,
@@ -168,7 +174,6 @@ async def start_bots(
 
     Args:
         settings: the gateway's settings.
-        table: the routes.
         registry: where the bots are put.
         factory: builds bots.
         background: runs the background tasks.
@@ -176,7 +181,12 @@ async def start_bots(
     Raises:
         ConfigurationError: BOTS_FILE is invalid.
     """
-    load = partial(load_bots_file, settings, table.service_names, table.route_names)
+
+    def load() -> BotsFile:
+        # The routes change while the gateway runs.
+        names = factory.table.service_names, factory.table.route_names
+        return load_bots_file(settings, *names)
+
     loaded = load() if settings.bots_file is not None else None
     bots = RunningBots(registry, factory, background, loaded=loaded, load=load)
     await bots.apply(

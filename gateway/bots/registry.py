@@ -88,9 +88,10 @@ class BotRegistry:
 
     def stop_stream(self, ordering_key: str, draft_id: int) -> None:
         """Stop a streamed reply if it is running here."""
-        bot = self._bots.get(ordering_key.partition("/")[0])
-        if bot is not None:
-            bot.stream_runner.stop(ordering_key, draft_id)
+        bot_id, _, _ = ordering_key.partition("/")
+        for bot in (self._bots.get(bot_id), self._retired.get(bot_id)):
+            if bot is not None:
+                bot.stream_runner.stop(ordering_key, draft_id)
 
     async def close(self) -> None:
         """Cancel the notices that are being sent."""

@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from gateway.cli.routes import LoadedContracts, load_contracts_of_settings
+from gateway.cli.routes import load_contracts_of_settings
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings, load_settings_with_services
 from gateway.config.unknown_settings import find_misspelled_settings
+from gateway.contracts.loading import LoadedContracts
 from gateway.delivery_setup import find_delivery_problems
 from gateway.domain.errors import ConfigurationError
 

@@ -76,3 +76,38 @@ def import_set(target: str, output: Path, *, tls: bool, ca_file: Path | None) ->
     from gateway.cli.contracts import import_contracts
 
     import_contracts(target, output, uses_tls=tls or bool(ca_file), ca_file=ca_file)
+
+
+@contracts.command("apply")
+@click.argument("files", nargs=-1, required=True, type=Path, metavar="FILE...")
+@click.option(
+    "--to",
+    "directory",
+    required=True,
+    type=Path,
+    metavar="DIR",
+    help="A folder of CONTRACTS.",
+)
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="FILE",
+    help="Contracts outside of the folder: a set, another folder or builtin.",
+)
+@click.option("--allow-removal", is_flag=True, help="Permit that triggers disappear.")
+def apply_sets(
+    files: tuple[Path, ...],
+    directory: Path,
+    others: tuple[str, ...],
+    *,
+    allow_removal: bool,
+) -> None:
+    """Copy descriptor sets into the folder of running gateways.
+
+    The sets are checked together with those in the folder before anything is written.
+    Gateways take them up within a second.
+    """
+    from gateway.cli.contracts import apply_contracts
+
+    apply_contracts(files, directory, others, allow_removal=allow_removal)

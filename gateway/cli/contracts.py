@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.routes import find_contract_warnings
+from gateway.contracts.loading import find_contract_warnings
+from gateway.contracts.removals import get_permission_path
 from gateway.domain.errors import ConfigurationError
 from gateway.services.channels import TlsFiles
 from gateway.services.contracts.descriptor_sets import read_descriptor_set
 from gateway.services.contracts.exported_protos import read_protos
-from gateway.services.contracts.sources import load_contracts
+from gateway.services.contracts.sources import SUFFIXES, load_contracts
 from gateway.services.reflection_client import import_contracts as ask_server
 from gateway.services.routing.route_table import RouteTable, combine_contracts
-from gateway.services.routing.table_diff import compare_tables
+from gateway.services.routing.table_diff import compare_tables, list_removed
 
 
 def check_contracts(
@@ -87,8 +88,68 @@ def import_contracts(
     tls = TlsFiles(ca_file=ca_file) if uses_tls else None
     content = asyncio.run(ask_server(target, tls)).SerializeToString()
     table = combine_contracts([read_descriptor_set(target, content)])
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        raise ConfigurationError([f"{output}: {error.strerror}"]) from None
+    _write(output, content)
     click.echo("\n".join(table.format_lines()))
+
+
+def apply_contracts(
+    files: Sequence[Path],
+    directory: Path,
+    others: Sequence[str],
+    *,
+    allow_removal: bool,
+) -> None:
+    """Copy descriptor sets into the folder of running gateways.
+
+    Args:
+        files: the sets.
+        directory: the folder.
+        others: sources of contracts that are served beside those in the folder.
+        allow_removal: whether triggers may disappear.
+
+    Raises:
+        ConfigurationError: the gateways would refuse the sets, or a file cannot be read
+            or written; nothing was written.
+    """
+    contents = {directory / path.name: _read(path) for path in files}
+    suffixes = " or ".join(SUFFIXES)
+    unread = [str(it) for it in contents if not it.name.endswith(SUFFIXES)]
+    if unread:
+        raise ConfigurationError([f"{it}: has no suffix {suffixes}" for it in unread])
+    present = [it for it in directory.glob("*") if it.name.endswith(SUFFIXES)]
+    kept = [str(it) for it in present if it not in contents]
+    new_sets = [read_descriptor_set(str(it), contents[it]) for it in contents]
+    before = load_contracts([*others, *map(str, present)])
+    after = [*load_contracts([*others, *kept]), *new_sets]
+    new_table = combine_contracts(after)
+    if before:
+        removed = [
+            text for text, _ in list_removed(combine_contracts(before), new_table)
+        ]
+        if removed and not allow_removal:
+            raise ConfigurationError(
+                [f"{it} would be gone: --allow-removal permits that" for it in removed]
+            )
+        if removed:
+            for path, contract in zip(contents, new_sets, strict=True):
+                _write(get_permission_path(path), contract.digest.encode())
+    for path, content in contents.items():
+        _write(path, content)
+    click.echo("\n".join(new_table.format_lines()))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError([f"{path}: {error.strerror}"]) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that nobody reads a part of it."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigurationError([f"{path}: {error.strerror}"]) from None

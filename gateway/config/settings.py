@@ -384,13 +384,38 @@ def load_settings_with_services(
     secrets_dir = _find_secrets_dir()
     problems: list[str] = []
     settings: Settings | None = None
-    services: dict[str, ServiceSettings] = {}
     try:
         settings = Settings(
             _env_file=env_file, _secrets_dir=secrets_dir, **(overrides or {})
         )
     except ValidationError as error:
         problems += _format_problems(error)
+    services = _load_services(names, env_file, problems)
+    if problems or settings is None:
+        raise ConfigurationError(problems)
+    return settings, services
+
+
+def load_services(names: Iterable[str]) -> dict[str, ServiceSettings]:
+    """Load the settings of services alone.
+
+    Args:
+        names: the services' names, such as "CONVERSATION" for CONVERSATION_TARGET.
+
+    Raises:
+        ConfigurationError: some settings are invalid; it has all problems.
+    """
+    problems: list[str] = []
+    services = _load_services(names, find_env_file(), problems)
+    if problems:
+        raise ConfigurationError(problems)
+    return services
+
+
+def _load_services(
+    names: Iterable[str], env_file: str | None, problems: list[str]
+) -> dict[str, ServiceSettings]:
+    services = {}
     defaults = load_service_defaults(env_file, problems)
     for name in names:
         try:
@@ -398,9 +423,7 @@ def load_settings_with_services(
             services[name] = load_service_settings(name, env_file, own)
         except ValidationError as error:
             problems += _format_problems(error, prefix=f"{name}_")
-    if problems or settings is None:
-        raise ConfigurationError(problems)
-    return settings, services
+    return services
 
 
 def load_service_targets(names: Iterable[str]) -> dict[str, str]:

@@ -71,6 +71,9 @@ _CHANNEL_OPTIONS = (
 CLOSE_GRACE_SECONDS = 1.0
 """How long closing waits for calls. There should be none: the actors ended before."""
 
+_LONGEST_CALL_SECONDS = 3600.0
+"""The largest deadline that the settings of a service allow."""
+
 
 class TlsFiles(Struct, frozen=True, kw_only=True):
     """The paths of PEM files.
@@ -110,26 +113,54 @@ class ServiceChannels:
             ConfigurationError: a TLS file cannot be used; it has all problems.
         """
         self._targets = targets
-        own_tls = own_tls or {}
-        self._tls = {service: own_tls.get(service, tls) for service in targets}
+        self._common_tls = tls
+        self._tls = self._choose_tls(targets, own_tls or {})
         self._credentials = _load_all_credentials([tls, *self._tls.values()])
         self._interceptors = interceptors
         self._channels: dict[_Endpoint, aio.Channel] = {}
+        self._unused: list[tuple[float, aio.Channel]] = []
+        """Channels that no service has any more, and when that was noticed."""
 
     async def __aenter__(self) -> Self:
-        """Create the channels. They connect on their first call."""
-        self._channels = {
-            endpoint: self._open_channel(endpoint)
-            for endpoint in set(map(self._get_endpoint, self._targets))
-        }
+        """Create the channels."""
+        self._open_channels()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the channels; cancel calls that still run after a grace period."""
-        closing = (
-            channel.close(CLOSE_GRACE_SECONDS) for channel in self._channels.values()
-        )
-        await asyncio.gather(*closing)
+        channels = [*self._channels.values(), *(it for _, it in self._unused)]
+        await asyncio.gather(*(it.close(CLOSE_GRACE_SECONDS) for it in channels))
+
+    def replace(
+        self, targets: Mapping[str, str], own_tls: Mapping[str, TlsFiles | None]
+    ) -> None:
+        """Have channels for these services from now on, and keep those in use.
+
+        Channels that no service has any more stay open for the calls that run.
+
+        Args:
+            targets: as in the constructor.
+            own_tls: as in the constructor.
+
+        Raises:
+            ConfigurationError: a TLS file cannot be used; nothing was changed.
+        """
+        tls = self._choose_tls(targets, own_tls)
+        missing = set(tls.values()) - self._credentials.keys()
+        self._credentials |= _load_all_credentials(missing)
+        self._targets, self._tls = targets, tls
+        self._open_channels()
+        used = set(map(self._get_endpoint, targets))
+        now = asyncio.get_running_loop().time()
+        for endpoint in self._channels.keys() - used:
+            self._unused.append((now, self._channels.pop(endpoint)))
+
+    async def close_unused(self) -> None:
+        """Close the channels that no call can be running on any more."""
+        closed_before = asyncio.get_running_loop().time() - _LONGEST_CALL_SECONDS
+        due = [channel for since, channel in self._unused if since < closed_before]
+        self._unused = [it for it in self._unused if it[1] not in due]
+        await asyncio.gather(*(channel.close() for channel in due))
 
     @property
     def targets(self) -> Mapping[str, str]:
@@ -146,6 +177,17 @@ class ServiceChannels:
 
     def _get_endpoint(self, service: str) -> "_Endpoint":
         return _Endpoint(self._targets[service], self._tls[service])
+
+    def _choose_tls(
+        self, targets: Mapping[str, str], own_tls: Mapping[str, TlsFiles | None]
+    ) -> dict[str, TlsFiles | None]:
+        return {service: own_tls.get(service, self._common_tls) for service in targets}
+
+    def _open_channels(self) -> None:
+        """Open the channels that are missing. They connect on their first call."""
+        for endpoint in map(self._get_endpoint, self._targets):
+            if endpoint not in self._channels:
+                self._channels[endpoint] = self._open_channel(endpoint)
 
     def _open_channel(self, endpoint: "_Endpoint") -> aio.Channel:
         credentials = self._credentials[endpoint.tls]

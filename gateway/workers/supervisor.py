@@ -171,6 +171,11 @@ class WorkerSupervisor:
         else:
             self._begin_shutdown()
 
+    def pass_on_hangup(self) -> None:
+        """Send SIGHUP to the workers, which then look at their contracts."""
+        for process in self._processes.values():
+            _send_signal(process, signal.SIGHUP)
+
     def _begin_shutdown(self) -> None:
         self._stopping.set()
         self._signal_all(signal.SIGTERM)

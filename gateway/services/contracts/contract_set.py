@@ -13,10 +13,12 @@ class ContractSet(Struct, frozen=True):
     Attributes:
         source: the file, for problems; "" for contracts that are installed.
         services: the services.
+        digest: the SHA-256 of the file; "" for contracts that are installed.
     """
 
     source: str
     services: tuple[ServiceDescriptor, ...]
+    digest: str = ""
 
     def describe_problem(self, problem: str) -> str:
         """Return a problem of this set with the file that has it."""

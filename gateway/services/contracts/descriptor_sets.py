@@ -7,6 +7,7 @@ the same file. No message class is made in it: such a class would never be freed
 import gzip
 import zlib
 from collections.abc import Sequence
+from hashlib import sha256
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
@@ -62,7 +63,7 @@ def read_descriptor_set(source: str, content: bytes) -> ContractSet:
     services = [] if problems else _load_services(files, problems)
     if problems:
         raise ConfigurationError([f"{source}: {problem}" for problem in problems])
-    return ContractSet(source, tuple(services))
+    return ContractSet(source, tuple(services), sha256(content).hexdigest())
 
 
 def _parse_files(content: bytes, problems: list[str]) -> Files:

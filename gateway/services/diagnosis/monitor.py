@@ -92,6 +92,16 @@ class ServiceMonitor:
         if problem.is_of_call:
             self._call_failures.record(service, route_name, problem)
 
+    def replace_services(self, rpc_services: Mapping[str, Collection[str]]) -> None:
+        """Watch these services from now on; the channels have changed already.
+
+        Args:
+            rpc_services: as in the constructor.
+        """
+        self._rpc_services = rpc_services
+        for service in self._problems.keys() - self._channels.targets.keys():
+            del self._problems[service]
+
     async def run(self) -> None:
         """Watch the services until this task is cancelled."""
         while True:
@@ -104,6 +114,8 @@ class ServiceMonitor:
         await asyncio.gather(*map(self._check_service, self._channels.targets))
 
     async def _check_service(self, service: str) -> None:
+        if service not in self._channels.targets:
+            return  # the services were replaced since this look began
         # gRPC connects on this request, so that problems are known before a call.
         state = self._channels[service].get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
@@ -123,6 +135,8 @@ class ServiceMonitor:
         finding = await prober.probe(
             self._channels.targets[service], self._rpc_services.get(service, ())
         )
+        if service not in self._channels.targets:
+            return
         self._probed_at[service] = self._uptime()
         problem = finding.problem
         if problem is None:

@@ -55,22 +55,29 @@ def compare_tables(old: RouteTable, new: RouteTable) -> TableDiff:
     """Compare two tables."""
     before, after = _index(old), _index(new)
     added = [_describe(after[key]) for key in after if key not in before]
-    removed = [_describe(before[key]) for key in before if key not in after]
+    removed = [text for text, _ in list_removed(old, new)]
     changed: list[str] = []
     renumbered: list[str] = []
     for key in before:
         if key not in after:
             continue
-        if _reads_other_data(before[key], after[key]):
-            removed.append(
-                f"{_describe(before[key])}: is now {after[key].trigger.text}"
-            )
-        else:
+        if not _reads_other_data(before[key], after[key]):
             changed += _find_changes(before[key], after[key])
         renumbered += _find_other_numbers(before[key], after[key])
     return TableDiff(
         *(tuple(sorted(it)) for it in (added, removed, changed, renumbered))
     )
+
+
+def list_removed(old: RouteTable, new: RouteTable) -> Iterator[tuple[str, str]]:
+    """Yield the removed triggers, as in `TableDiff`, and the rpcs that they called."""
+    after = _index(new)
+    for key, route in _index(old).items():
+        if key not in after:
+            yield _describe(route), route.method
+        elif _reads_other_data(route, after[key]):
+            text = f"{_describe(route)}: is now {after[key].trigger.text}"
+            yield text, route.method
 
 
 _Key = tuple[str, str | int, bool]

@@ -5,6 +5,7 @@ server: it has no generated code, and with another `botgateway.chat.v1` in its s
 reads and writes that one.
 """
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -97,10 +98,13 @@ class ForeignService(grpc.GenericRpcHandler):
 
     Attributes:
         asked: the requests, with the names of the rpcs.
+        may_answer: calls of unary rpcs wait until it is set.
     """
 
     def __init__(self, path: Path) -> None:
         self.asked: list[tuple[str, Any]] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self._pool = DescriptorPool()
         for file in FileDescriptorSet.FromString(path.read_bytes()).file:
             self._pool.AddSerializedFile(file.SerializeToString())
@@ -118,6 +122,7 @@ class ForeignService(grpc.GenericRpcHandler):
 
         async def answer(request: Any, _: object) -> Any:  # noqa: ANN401 - any request
             self.asked.append((name, request))
+            await self.may_answer.wait()
             [response] = self._answer(name, request)
             return ParseDict(response, response_type())
 

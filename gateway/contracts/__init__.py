@@ -1,0 +1,1 @@
+"""The contracts that a gateway serves, and changes of them while it runs."""

@@ -1,0 +1,129 @@
+"""Exchanges the routes of a running gateway, and what depends on them."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from gateway.bots.bot import BotFactory
+from gateway.bots.composition import RunningBots
+from gateway.config.services import ServiceSettings
+from gateway.config.settings import load_services
+from gateway.contracts.loading import LoadedContracts, compute_digest
+from gateway.contracts.removals import find_forbidden_removals
+from gateway.domain.errors import ConfigurationError
+from gateway.service_setup import get_own_tls_files
+from gateway.services.channels import ServiceChannels
+from gateway.services.diagnosis.monitor import ServiceMonitor, list_rpc_services
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import RouteTable
+from gateway.services.routing.table_diff import compare_tables
+
+logger = logging.getLogger(__name__)
+
+MakeRouter = Callable[[RouteTable, Mapping[str, ServiceSettings]], GrpcServiceRouter]
+
+
+class LiveServices:
+    """The services that a gateway calls now.
+
+    Args:
+        table: the routes.
+        services: the settings of the services, by name.
+        channels: the open channels.
+        monitor: watches the services.
+        factory: builds bots.
+        bots: the bots.
+        make_router: makes the router of a table with streaming rpcs chosen.
+
+    Attributes:
+        digest: identifies the routes.
+    """
+
+    def __init__(
+        self,
+        table: RouteTable,
+        services: Mapping[str, ServiceSettings],
+        channels: ServiceChannels,
+        monitor: ServiceMonitor,
+        *,
+        factory: BotFactory,
+        bots: RunningBots,
+        make_router: MakeRouter,
+    ) -> None:
+        self._running = LoadedContracts(table, (), ())
+        self._services = services
+        self._channels = channels
+        self._monitor = monitor
+        self._factory = factory
+        self._bots = bots
+        self._make_router = make_router
+        self.digest = compute_digest(table)
+
+    async def apply(self, loaded: LoadedContracts) -> None:
+        """Serve these contracts from now on. Turns that run keep the old ones.
+
+        The services that were called before keep their settings.
+
+        Raises:
+            ConfigurationError: they cannot be served; nothing was changed.
+        """
+        difference = compare_tables(self._running.table, loaded.table)
+        if difference.is_empty:
+            # Remember which files the routes are from.
+            self._running = loaded
+            return
+        problems = list(find_forbidden_removals(self._running, loaded))
+        services = self._load_settings(loaded.table, problems)
+        if problems:
+            raise ConfigurationError(problems)
+        table = choose_streaming(loaded.table, services)
+        self._channels.replace(
+            {name: it.target for name, it in services.items()},
+            get_own_tls_files(services),
+        )
+        # From here on nothing fails, and nothing waits: all of it changes at once.
+        router = self._make_router(table, services)
+        self._monitor.replace_services(list_rpc_services(table))
+        self._factory.replace_routes(table, router)
+        self._bots.rebuild()
+        self._running, self._services = loaded, services
+        self.digest = compute_digest(loaded.table)
+        logger.info(
+            "contracts_changed",
+            extra={
+                "digest": self.digest,
+                "added": list(difference.added),
+                "removed": list(difference.removed),
+                "changed": [*difference.changed, *difference.renumbered],
+            },
+        )
+        for problem in loaded.warnings:
+            logger.warning("contract_suspicious", extra={"problem": problem})
+        await self._bots.pollers.update()
+        await self._channels.close_unused()
+
+    def _load_settings(
+        self, table: RouteTable, problems: list[str]
+    ) -> dict[str, ServiceSettings]:
+        """Return the settings of the services of a table."""
+        known = {
+            name: self._services[name]
+            for name in table.service_names
+            if name in self._services
+        }
+        try:
+            new = load_services([it for it in table.service_names if it not in known])
+        except ConfigurationError as error:
+            problems += error.problems
+            return known
+        return known | new
+
+
+def choose_streaming(
+    table: RouteTable, services: Mapping[str, ServiceSettings]
+) -> RouteTable:
+    """Return a table that prefers streaming rpcs where the settings say so.
+
+    Raises:
+        ConfigurationError: a service has no streaming rpc.
+    """
+    return table.with_streaming([name for name, it in services.items() if it.streaming])

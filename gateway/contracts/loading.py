@@ -1,0 +1,93 @@
+"""Loads the contracts that the settings name, and checks them as a whole."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+from msgspec import Struct
+
+from gateway.services.contracts.contract_set import ContractSet
+from gateway.services.contracts.sources import list_ignored_files, load_contracts
+from gateway.services.routing.contract_warnings import find_warnings
+from gateway.services.routing.route_table import RouteTable, combine_contracts
+from gateway.telegram.inbound.update_types import ROUTABLE_NAMES
+
+
+class LoadedContracts(Struct, frozen=True):
+    """The contracts of all sources.
+
+    Attributes:
+        table: their routes.
+        warnings: probable mistakes in them.
+        sets: the set of each file.
+    """
+
+    table: RouteTable
+    warnings: Sequence[str]
+    sets: Sequence[ContractSet]
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """What identifies the contents of the sets."""
+        return frozenset(contract.digest for contract in self.sets)
+
+    @property
+    def sets_by_service(self) -> Mapping[str, ContractSet]:
+        """The sets by the full names of their services."""
+        return {
+            service.full_name: contract
+            for contract in self.sets
+            for service in contract.services
+        }
+
+
+def load_sources(
+    sources: Sequence[str], running: Collection[str] = ()
+) -> LoadedContracts:
+    """Load the contracts of these sources.
+
+    Args:
+        sources: the sources, as in the setting CONTRACTS.
+        running: the digests of sets that are served already: what does not fit to them
+            is a problem of the others.
+
+    Raises:
+        ConfigurationError: some contracts are invalid; it has all problems.
+    """
+    contracts = load_contracts(sources)
+    contracts.sort(key=lambda contract: contract.digest not in running)
+    table = combine_contracts(contracts)
+    warnings = find_contract_warnings(contracts, table, sources)
+    return LoadedContracts(table, warnings, contracts)
+
+
+def find_contract_warnings(
+    contracts: Iterable[ContractSet], table: RouteTable, sources: Iterable[str]
+) -> list[str]:
+    """Return the probable mistakes in contracts and in the folders that have them.
+
+    Args:
+        contracts: the contracts.
+        table: their routes.
+        sources: where they come from.
+    """
+    ignored = [path for source in sources for path in list_ignored_files(source)]
+    return [
+        *find_warnings(contracts, table, ROUTABLE_NAMES),
+        *(f"{path} is not read: its suffix is not that of a set" for path in ignored),
+    ]
+
+
+def compute_digest(table: RouteTable) -> str:
+    """Return what identifies the routes of a table, for a comparison of gateways."""
+    parts = (
+        (
+            route.trigger.text,
+            route.method,
+            route.service,
+            route.description,
+            route.request_type.DESCRIPTOR.full_name,
+            route.response_type.DESCRIPTOR.full_name,
+        )
+        for route in table.routes
+    )
+    return blake2b(repr(tuple(parts)).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,281 @@
+"""Contracts that change while a gateway runs."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from tests.support.process import Process, run, serving_process
+from tests.support.redis_servers import RedisServer
+from tests.support.services.foreign import (
+    ForeignService,
+    compile_descriptor_set,
+    serving_foreign,
+)
+from tests.support.tcp_ports import free_ports
+from tests.support.waiting import wait_until, wait_until_found
+
+UNKNOWN = "I don't know that one. Send /help to see what I can do."
+EXPLAINED = "An invoice is a bill."
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Compile the contract of another team, outside of the folder of the gateway."""
+    (tmp_path / "contracts").mkdir()
+    return compile_descriptor_set(tmp_path)
+
+
+class Gateway:
+    """A gateway that looks at a folder of contracts."""
+
+    def __init__(self, process: Process, ops_port: int) -> None:
+        self.process = process
+        self._ops_url = f"http://127.0.0.1:{ops_port}"
+        self._updates = 0
+
+    @property
+    def commands(self) -> list[str]:
+        """The menu at Telegram."""
+        menus = [
+            sent.parameters["commands"]
+            for sent in self.process.simulator.sent
+            if sent.method == "setMyCommands"
+        ]
+        return [it["command"] for it in menus[-1]] if menus else []
+
+    async def ask(self, text: str, user: int = 7) -> str:
+        """Say something; gives the text of the answer."""
+        messages = self.process.simulator.messages
+        before = len(messages(user))
+        self._updates += 1
+        await self.process.say(self._updates, user=user, text=text)
+        await wait_until(lambda: len(messages(user)) > before)
+        return str(messages(user)[-1]["text"])
+
+    async def get(self, page: str) -> str:
+        """Get a page for operators."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self._ops_url}{page}") as response,
+        ):
+            return await response.text()
+
+    async def answers(self, text: str, expected: str) -> bool:
+        """Return whether a text is answered as expected."""
+        return await self.ask(text) == expected
+
+
+@asynccontextmanager
+async def serving(
+    path: Path, **settings: str
+) -> AsyncIterator[tuple[Gateway, ForeignService]]:
+    """Run a gateway that looks at a folder, and the service of a contract."""
+    service = ForeignService(path)
+    [ops_port] = free_ports(1)
+    async with serving_foreign(service) as target:
+        own = {
+            "CONTRACTS": f"builtin,{path.parent / 'contracts'}",
+            "BILLING_TARGET": target,
+            "OPS_PORT": str(ops_port),
+        }
+        async with serving_process(own | settings) as process:
+            yield Gateway(process, ops_port), service
+
+
+def put(path: Path, without: str = "", name: str = "billing.binpb") -> Path:
+    """Put a set into the folder, as a deployment does; leave out one rpc."""
+    files = FileDescriptorSet.FromString(path.read_bytes())
+    for file in files.file:
+        for service in file.service:
+            kept = [it for it in service.method if it.name != without]
+            copies = [type(it).FromString(it.SerializeToString()) for it in kept]
+            del service.method[:]
+            service.method.extend(copies)
+    target = path.parent / "contracts" / name
+    unfinished = target.with_name(f".{name}")
+    unfinished.write_bytes(files.SerializeToString())
+    unfinished.replace(target)
+    return target
+
+
+async def test_new_routes_are_served_without_a_restart(path: Path) -> None:
+    """Also in the menu, in /help and in the metrics, and without a lost update."""
+    put(path, without="GetInvoice")
+    async with serving(path) as (gateway, service):
+        assert await gateway.ask("/invoice 1") == UNKNOWN
+        before = await gateway.get("/metrics")
+        put(path)
+        answer = "invoice 2 of 7, asked as /invoice 2"
+        await wait_until_found(lambda: gateway.answers("/invoice 2", answer))
+        assert await gateway.ask("/explain") == EXPLAINED
+        assert await gateway.ask("hi") == "echo: hi"
+        assert "/invoice - Show an invoice" in await gateway.ask("/help")
+        await wait_until(lambda: "invoice" in gateway.commands)
+        after = await gateway.get("/metrics")
+        digests = [read_digest(page) for page in (before, after)]
+        assert digests[0] != digests[1]
+    assert service.asked[0][0] == "GetInvoice"
+
+
+def read_digest(metrics: str) -> str:
+    """Return the digest of the contracts in the metrics."""
+    [line] = [it for it in metrics.splitlines() if it.startswith("gateway_contracts_i")]
+    return line.partition('"')[2].partition('"')[0]
+
+
+async def test_a_call_that_runs_ends_as_it_began(path: Path) -> None:
+    """A turn keeps the table with which it began, and the user gets its answer."""
+    put(path)
+    async with serving(path, BILLING_TIMEOUT="3600") as (gateway, service):
+        service.may_answer.clear()
+        await gateway.process.say(100, user=8, text="/invoice 1")
+        await wait_until(lambda: bool(service.asked))
+        before = read_digest(await gateway.get("/metrics"))
+
+        async def has_changed() -> bool:
+            return read_digest(await gateway.get("/metrics")) != before
+
+        (path.parent / "contracts" / "billing.allow-removal").touch()
+        put(path, without="GetInvoice")
+        await wait_until_found(has_changed)
+        assert await gateway.ask("/invoice 2") == UNKNOWN
+        service.may_answer.set()
+        messages = gateway.process.simulator.messages
+        await wait_until(lambda: bool(messages(8)))
+        assert messages(8)[0]["text"].startswith("invoice 1 of 8")
+
+
+async def test_a_bad_set_changes_nothing_and_is_told(path: Path) -> None:
+    """Until it is a good one again."""
+    target = put(path)
+    async with serving(path) as (gateway, _):
+        good = target.read_bytes()
+        target.write_bytes(good[:-100])
+
+        async def is_refused() -> bool:
+            return "is not a descriptor set" in await gateway.get("/health")
+
+        await wait_until_found(is_refused)
+        assert '"status":"degraded"' in await gateway.get("/health")
+        assert "gateway_contracts_refused 1.0" in await gateway.get("/metrics")
+        assert await gateway.ask("/explain") == EXPLAINED
+        target.write_bytes(good)
+
+        async def is_accepted() -> bool:
+            return "contracts refused" not in await gateway.get("/health")
+
+        await wait_until_found(is_accepted)
+        assert "gateway_contracts_refused 0.0" in await gateway.get("/metrics")
+
+
+async def test_triggers_disappear_with_permission_only(path: Path) -> None:
+    """Old buttons live for ever."""
+    target = put(path)
+    async with serving(path) as (gateway, _):
+        put(path, without="Explain")
+        permission = target.with_name("billing.allow-removal")
+
+        async def is_refused() -> bool:
+            health = await gateway.get("/health")
+            return f"would be gone: {permission} permits that" in health
+
+        await wait_until_found(is_refused)
+        assert await gateway.ask("/explain") == EXPLAINED
+        permission.write_text("0" * 64)  # of another set
+        assert await is_refused()
+        # `apply` permits exactly the set that it writes.
+        changed = path.with_name("changed")
+        changed.mkdir()
+        changed = target.rename(changed / "billing.binpb")
+        put(path)
+        folder = str(target.parent)
+        command = ("contracts", "apply", str(changed), "--to", folder)
+        code, _, errors = await run(*command)
+        assert code == 2
+        assert "/explain" in errors
+        assert "--allow-removal permits that" in errors
+        code, _, _ = await run(*command, "--allow-removal")
+        assert code == 0
+        await wait_until_found(lambda: gateway.answers("/explain", UNKNOWN))
+
+
+async def test_a_swapped_link_is_noticed(path: Path) -> None:
+    """Kubernetes changes a ConfigMap by one link to a folder."""
+    folder = path.parent / "contracts"
+    for name, without in (("..1", "Explain"), ("..2", "")):
+        (folder / name).mkdir()
+        put(path, without).rename(folder / name / "billing.binpb")
+    (folder / "..data").symlink_to("..1")
+    (folder / "billing.binpb").symlink_to("..data/billing.binpb")
+    async with serving(path) as (gateway, _):
+        assert await gateway.ask("/explain") == UNKNOWN
+        (folder / "..next").symlink_to("..2")
+        (folder / "..next").rename(folder / "..data")
+        await wait_until_found(lambda: gateway.answers("/explain", EXPLAINED))
+
+
+async def test_a_new_service_needs_a_target(path: Path) -> None:
+    """Without one its contract is refused, and taken up once it has one."""
+    put(path)
+    services = path.with_name("services.yaml")
+    services.write_text("")
+    async with serving(path, SERVICES_FILE=str(services)) as (gateway, _):
+        put_service(path, "Support", "/support")
+
+        async def is_refused() -> bool:
+            return "SUPPORT_TARGET: is not set" in await gateway.get("/health")
+
+        await wait_until_found(is_refused)
+        services.write_text("support: {target: '127.0.0.1:1'}\n")
+
+        async def is_accepted() -> bool:
+            return "/support - Ask" in await gateway.ask("/help")
+
+        await wait_until_found(is_accepted)
+
+
+def put_service(path: Path, name: str, command: str) -> None:
+    """Put the contract of another service into the folder."""
+    proto = path.with_name(f"{name.lower()}.proto")
+    proto.write_text(
+        'syntax = "proto3"; package acme.other.v1;'
+        'import "botgateway/chat/v1/context.proto";'
+        'import "botgateway/chat/v1/reply.proto";'
+        'import "botgateway/route/v1/route.proto";'
+        f"service {name}Service {{ rpc Ask(AskRequest) returns (AskResponse) {{"
+        f'option (botgateway.route.v1.route) = {{command: "{command}"'
+        f' description: "Ask"}}; }} }}'
+        "message AskRequest { botgateway.chat.v1.RequestContext context = 1; }"
+        "message AskResponse { botgateway.chat.v1.Reply reply = 1; }"
+    )
+    compiled = compile_descriptor_set(path.parent, proto.name, root=path.parent)
+    compiled.rename(path.parent / "contracts" / compiled.name)
+
+
+async def test_all_workers_take_up_a_change(path: Path) -> None:
+    """Each looks at the files, and SIGHUP has them look at once."""
+    put(path, without="Explain")
+    server = RedisServer(path.parent)
+    server.start()
+    try:
+        settings = {"REDIS_URL": server.url, "WORKERS": "2"}
+        async with serving(path, **settings) as (gateway, _):
+            put(path)
+            pid = gateway.process.process.pid
+            os.kill(pid, signal.SIGHUP)
+
+            users = range(20, 28)
+
+            async def is_live_in_all_workers() -> bool:
+                answers = [await gateway.ask("/explain", user) for user in users]
+                return set(answers) == {EXPLAINED}
+
+            await wait_until_found(is_live_in_all_workers)
+    finally:
+        server.kill()
