@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from os import pathsep
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from benchmarks.children import ROOT, START_SECONDS
@@ -41,6 +42,7 @@ class Contender(NamedTuple):
         most_workers: 1 where its documentation has no way to run two.
         checkout: where the gateway's code is; None: it is not the gateway.
         start_seconds: how long it may take to start.
+        settings: what differs from the settings of all.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Contender(NamedTuple):
     most_workers: int = 2
     checkout: Path | None = None
     start_seconds: float = START_SECONDS
+    settings: Settings = MappingProxyType({})
 
 
 def _copies(name: str, *options: str) -> Callable[[int], Command]:
@@ -160,6 +163,7 @@ def settings_of(
         "CONVERSATION_TIMEOUT": "10",
         "SESSION_LIMIT": "2000000",
         **{f"{name}_TARGET": services for name in names},
+        **contender.settings,
     }
 
 
