@@ -14,6 +14,7 @@ from gateway.domain.errors import ConfigurationError
 from gateway.telegram.bot_api import bot_settings
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.webhook_change import WebhookChange
+from gateway.telegram.webhook import WEBHOOK_PATH
 
 
 def set_webhook(name: str | None, *, force: bool, drop_pending_updates: bool) -> None:
@@ -28,6 +29,12 @@ def set_webhook(name: str | None, *, force: bool, drop_pending_updates: bool) ->
     table = load_route_table()
     if settings.webhook_url is None:
         raise ConfigurationError(["WEBHOOK_URL: is not set"])
+    if not (settings.webhook_url.path or "").endswith(WEBHOOK_PATH):
+        click.echo(
+            f"telegram-gateway: warning: WEBHOOK_URL does not end with {WEBHOOK_PATH},"
+            " where the gateway listens: something in between has to change the path",
+            err=True,
+        )
     bots = choose_bots(settings, name)
     if name is not None or settings.bots_file is None:
         _refuse_polled(bots[0])

@@ -3,6 +3,11 @@
 import contextlib
 from ipaddress import ip_address
 
+from pydantic import HttpUrl
+
+_TELEGRAM_PORTS = (443, 80, 88, 8443)
+"""The ports that Telegram sends updates to (Bot API: setWebhook)."""
+
 
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address refers to this machine."""
@@ -11,3 +16,17 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ip_address(host.strip("[]")).is_loopback
     return False
+
+
+def check_public_webhook(url: HttpUrl) -> HttpUrl:
+    """Return an address to which Telegram's own servers send updates.
+
+    Raises:
+        ValueError: they would not.
+    """
+    if url.scheme != "https":
+        raise ValueError("is not https, and Telegram sends updates to nothing else")
+    if url.port not in _TELEGRAM_PORTS:
+        ports = ", ".join(map(str, _TELEGRAM_PORTS))
+        raise ValueError(f"has a port that Telegram does not send to: use {ports}")
+    return url

@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from gateway.config.addresses import is_loopback
+from gateway.config.addresses import check_public_webhook, is_loopback
 from gateway.config.contracts import ContractSettings
 from gateway.config.delivery import DeliverySettings
 from gateway.config.env_file import find_env_file
@@ -40,6 +40,8 @@ _WEAK_PROBLEM = (
 
 MAX_SECONDS = 10 * 366 * 86400.0
 """Seconds. Redis and timers reject unlimited times."""
+
+_PUBLIC_API_HOST = "api.telegram.org"
 
 _MAX_COUNT = 1_000_000
 """Limit for numbers of updates and users: a larger number is a typing mistake."""
@@ -246,7 +248,7 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings):
     @property
     def uses_local_server(self) -> bool:
         """Whether the Bot API server is not Telegram's."""
-        return self.telegram_api_url.host != "api.telegram.org"
+        return self.telegram_api_url.host != _PUBLIC_API_HOST
 
     @property
     def files_base_url(self) -> str:
@@ -294,6 +296,16 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings):
         if value is not None and bots_file is not None:
             raise ValueError("is set, but so is BOTS_FILE")
         return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook_url(
+        cls, value: HttpUrl | None, info: ValidationInfo
+    ) -> HttpUrl | None:
+        # A server of one's own sends to any address.
+        api = info.data.get("telegram_api_url")
+        is_public = api is not None and api.host == _PUBLIC_API_HOST
+        return check_public_webhook(value) if value and is_public else value
 
     @field_validator("telegram_webhook_secret")
     @classmethod

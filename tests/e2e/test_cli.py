@@ -171,3 +171,14 @@ async def test_invalid_secrets_of_a_sandbox_are_named_by_their_options() -> None
         "--secret:",
     ]
     assert "hush" not in errors
+
+
+async def test_a_path_where_the_gateway_does_not_listen_is_a_warning(
+    settings: dict[str, str],
+) -> None:
+    """A proxy in between may change it."""
+    assert "warning" not in (await run("webhook", "set", settings=settings))[2]
+    elsewhere = settings | {"WEBHOOK_URL": "https://bot.example.com/telegram"}
+    code, _, errors = await run("webhook", "set", "--force", settings=elsewhere)
+    assert code == 0
+    assert "WEBHOOK_URL does not end with /webhook/telegram" in errors

@@ -589,3 +589,19 @@ def test_settings_of_deliveries_fit_together(
         load_settings()
     (found,) = caught.value.problems
     assert found.startswith(problem)
+
+
+@pytest.mark.usefixtures("_enough")
+def test_a_webhook_that_telegram_does_not_send_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unless a Bot API server of one's own sends there."""
+    for url in ("http://bot.example.com/x", "https://bot.example.com:8080/x"):
+        monkeypatch.setenv("WEBHOOK_URL", url)
+        with pytest.raises(ConfigurationError, match=r"^WEBHOOK_URL: .*Telegram"):
+            load_settings()
+    monkeypatch.setenv("TELEGRAM_API_URL", "http://127.0.0.1:8081")
+    assert load_settings().webhook_url is not None
+    monkeypatch.delenv("TELEGRAM_API_URL")
+    monkeypatch.setenv("WEBHOOK_URL", "https://bot.example.com:8443/x")
+    assert load_settings().webhook_url is not None
