@@ -1,7 +1,5 @@
 """The commands and options of `telegram-gateway bots`."""
 
-import asyncio
-
 import click
 
 
@@ -51,6 +49,8 @@ def add(
 
     Relative paths start at the directory of BOTS_FILE.
     """
+    import asyncio
+
     from gateway.cli.bots import build_fields, open_editor
 
     fields = build_fields(
@@ -75,6 +75,8 @@ def rotate(
     With --token-file or --managed-by it is the token. No update is lost. BotFather
     makes new tokens, and revokes the old one at once.
     """
+    import asyncio
+
     from gateway.cli.bots import open_editor, read_token
 
     editor = open_editor(wait)
@@ -108,6 +110,8 @@ def resume(name: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Delete the webhook of a bot, and remove the bot from BOTS_FILE."""
+    import asyncio
+
     from gateway.cli.bots import open_editor
 
     asyncio.run(open_editor().remove(name))

@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from gateway.config.yaml_file import read_yaml
 from gateway.domain.errors import ConfigurationError
 
 Edit = Callable[[str], str]
@@ -36,6 +33,9 @@ def add_entry(path: Path, name: str, fields: Mapping[str, Any]) -> None:
         bots[name] = dict(fields)
 
     def edit(text: str) -> str:
+        # A gateway that changes no BOTS_FILE does not import YAML.
+        import yaml  # noqa: PLC0415
+
         block = yaml.safe_dump({name: dict(fields)}, sort_keys=False)
         indent = _find_indent(text)
         lines = "".join(f"{indent}{line}\n" for line in block.splitlines())
@@ -107,6 +107,11 @@ def touch(path: Path) -> None:
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], None], edit: Edit) -> None:
     """Change the text of a file, if that changes its meaning as intended."""
+    # As above.
+    import yaml  # noqa: PLC0415
+
+    from gateway.config.yaml_file import read_yaml  # noqa: PLC0415
+
     problems: list[str] = []
     document = read_yaml(path, problems)
     if problems:

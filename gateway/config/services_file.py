@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config.services import CommonServiceSettings, ServiceSettings
-from gateway.config.yaml_file import read_yaml
 from gateway.domain.errors import ConfigurationError
 
 
@@ -48,6 +47,9 @@ def _read_services(path: Path) -> Mapping[str, Mapping[str, Any]]:
     Raises:
         ConfigurationError: the file is invalid.
     """
+    # Only SERVICES_FILE needs YAML, which takes as long to import as all settings.
+    from gateway.config.yaml_file import read_yaml  # noqa: PLC0415
+
     problems: list[str] = []
     content = read_yaml(path, problems)
     if not isinstance(content, dict | None):
