@@ -86,15 +86,16 @@ _EXPLANATIONS = {
         " both sides"
     ),
     ServiceProblem.TLS_EXPECTED: (
-        "it expects TLS, but the gateway connects without: turn on SERVICES_TLS"
+        "it expects TLS, but the gateway connects without: turn on SERVICES_TLS, or TLS"
+        " for this service only"
     ),
     ServiceProblem.TLS_NOT_SPOKEN: (
-        "it does not speak TLS, but the gateway does: turn off SERVICES_TLS, or turn on"
-        " TLS in the service"
+        "it does not speak TLS, but the gateway does: turn on TLS in the service, or"
+        " turn off SERVICES_TLS, or TLS for this service only"
     ),
     ServiceProblem.CERTIFICATE_UNTRUSTED: (
-        "its certificate is signed by an unknown authority: set SERVICES_TLS_CA_FILE to"
-        " the authority that signed it"
+        "its certificate is signed by an unknown authority: set SERVICES_TLS_CA_FILE,"
+        " or the file of this service, to the authority that signed it"
     ),
     ServiceProblem.CERTIFICATE_EXPIRED: (
         "its certificate has expired, or is not valid yet: renew it, or correct the"
@@ -107,7 +108,7 @@ _EXPLANATIONS = {
     ServiceProblem.CLIENT_CERTIFICATE_REFUSED: (
         "it closes the connection after the TLS handshake, so it probably requires"
         " another certificate of the gateway: check SERVICES_TLS_CERTIFICATE_FILE and"
-        " SERVICES_TLS_KEY_FILE"
+        " SERVICES_TLS_KEY_FILE, or the files of this service"
     ),
     ServiceProblem.HEALTH_CHECK_FAILED: (
         "its health service fails: Watch of grpc.health.v1.Health has to work for the"
