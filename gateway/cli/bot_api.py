@@ -1,12 +1,11 @@
 """Runs a command's calls of the Bot API."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gateway.config.bots import BotConfig, load_bots
+from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings
-from gateway.domain.errors import ConfigurationError
 from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 
 _T = TypeVar("_T")
@@ -28,21 +27,3 @@ def run_with_api(
             return await act(api)
 
     return asyncio.run(run())
-
-
-def choose_bots(settings: Settings, name: str | None) -> Sequence[BotConfig]:
-    """Return the bot with a name, or all bots without one.
-
-    Args:
-        settings: the gateway's settings.
-        name: the name of a bot in BOTS_FILE, or None.
-
-    Raises:
-        ConfigurationError: there is no bot with this name, or BOTS_FILE is invalid.
-    """
-    bots = load_bots(settings)
-    if name is None:
-        return list(bots.values())
-    if not name or name not in bots:
-        raise ConfigurationError([f"there is no bot {name!r} in BOTS_FILE"])
-    return [bots[name]]

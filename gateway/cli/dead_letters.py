@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import click
 
-from gateway.cli.bot_api import choose_bots
+from gateway.cli.bot_choice import choose_bots
 from gateway.clock import SystemClock
 from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings, load_settings

@@ -6,7 +6,8 @@ from functools import partial
 import click
 
 from gateway.bots.offered_updates import list_offered_updates
-from gateway.cli.bot_api import choose_bots, run_with_api
+from gateway.cli.bot_api import run_with_api
+from gateway.cli.bot_choice import choose_bots
 from gateway.cli.routes import load_route_table
 from gateway.config.bots import BotConfig
 from gateway.config.settings import load_settings
