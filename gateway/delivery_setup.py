@@ -69,6 +69,7 @@ async def open_delivery_server(
         ListedAccess,
     )
     from gateway.delivery.bots import DeliveryBot
+    from gateway.delivery.bulk_pacer import PACER_LEASE_ID, BulkPacer
     from gateway.delivery.handlers import DeliveryHandlers
     from gateway.delivery.quotas import CallerQuotas
     from gateway.delivery.recipients import RecipientFinder
@@ -114,6 +115,20 @@ async def open_delivery_server(
             await stack.enter_async_context(
                 background.running("report deliveries", reporter.run)
             )
+        pacer = BulkPacer(
+            store.deliveries,
+            store.make_polling_lease(PACER_LEASE_ID),
+            rate=settings.delivery_bulk_rate,
+            uptime=store.clock.uptime,
+        )
+        metrics.add_counter(
+            "gateway_bulk_deliveries_entered",
+            "Bulk deliveries that this worker let into mailboxes.",
+            lambda: pacer.entered,
+        )
+        await stack.enter_async_context(
+            background.running("pace bulk deliveries", pacer.run)
+        )
         _log_start(settings)
         yield
 

@@ -31,6 +31,7 @@ class DeliverySettings(BaseSettings):
     delivery_callers_file: Path | None = None
     delivery_host: str | None = None
     delivery_call_methods: str = DEFAULT_CALL_METHODS
+    delivery_bulk_rate: float = Field(default=25, ge=0.1, le=1000)
 
     @property
     def knows_delivery_callers(self) -> bool:

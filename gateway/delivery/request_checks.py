@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from botgateway.delivery.v1.delivery_pb2 import (
+    DELIVERY_PRIORITY_BULK,
     DeliveryPriority,
     DoubtPolicy,
     ReportPolicy,
@@ -45,6 +46,11 @@ def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:
     """
     yield from _check_idempotency_key(request.idempotency_key)
     yield from _check_options(request.options, now)
+    if request.options.priority == DELIVERY_PRIORITY_BULK:
+        if not isinstance(request, SendRequest):
+            yield Violation("options.priority", "can be BULK only in a SendRequest")
+        elif len(request.messages) > 1:
+            yield Violation("messages", "of a bulk delivery can have one message only")
 
 
 def _check_idempotency_key(key: str) -> Iterator[Violation]:

@@ -82,6 +82,7 @@ class Delivery(Struct, frozen=True, kw_only=True, eq=False, array_like=True):
     not_before: float | None = None
     expires_at: float
     is_bulk: bool = False
+    """Whether it waits until the budget of its bot for bulk messages lets it in."""
     collapse_key: str = ""
     repeat_if_doubtful: bool = True
     report: ReportPolicy = ReportPolicy.NONE

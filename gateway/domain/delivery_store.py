@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.domain.delivery import (
     Delivery,
@@ -20,11 +20,18 @@ class DeliveryPutResult(StrEnum):
     STORED = "stored"
     """It is in the mailbox."""
     SCHEDULED = "scheduled"
-    """It waits for its time outside of the mailbox."""
+    """It waits outside of the mailbox: for its time, or as a bulk delivery."""
     REPEATED = "repeated"
     """The idempotency key was used before with the same request."""
     FULL = "full"
     """The mailbox is full; nothing was stored."""
+
+
+class WaitingDelivery(NamedTuple):
+    """A bulk delivery that waits outside of its mailbox."""
+
+    delivery_id: str
+    ordering_key: str
 
 
 class DeliveryStore(Protocol):
@@ -40,7 +47,8 @@ class DeliveryStore(Protocol):
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery behind everything that its mailbox contains.
 
-        A delivery with a later `not_before` is stored outside of the mailbox. If it has
+        A delivery with a later `not_before` is stored outside of the mailbox, and so is
+        a bulk delivery, which enters by `enter_bulk_delivery`. If the delivery has
         a collapse key, earlier deliveries with that key in the mailbox or outside of it
         that nobody has begun are cancelled in the same step.
 
@@ -124,6 +132,20 @@ class DeliveryStore(Protocol):
         """Put scheduled deliveries whose time has come into their mailboxes.
 
         Returns the number of deliveries that entered, at most `limit`.
+        """
+
+    async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
+        """Return bulk deliveries that wait outside of the mailboxes, oldest first.
+
+        Those whose `not_before` has not come are left out. If there are very many, the
+        order is approximate.
+        """
+
+    async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
+        """Put a bulk delivery into its mailbox.
+
+        Returns whether it entered. It did not if it was cancelled, or if its mailbox is
+        full or the store does not answer: then it waits a little longer.
         """
 
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage
 from botgateway.delivery.v1.delivery_pb2 import (
+    DELIVERY_PRIORITY_BULK,
     DELIVERY_STATE_BLOCKED,
     DELIVERY_STATE_FAILED,
     DELIVERY_STATE_SENDING,
@@ -21,6 +22,7 @@ from botgateway.delivery.v1.delivery_pb2 import (
     DeliveryState,
 )
 from botgateway.delivery.v1.delivery_service_pb2 import (
+    DeliveryOptions,
     GetRequest,
     Recipient,
     SendRequest,
@@ -166,6 +168,33 @@ async def test_the_example_sends_once_under_a_key() -> None:
         await gateway.say(2, user=1001, text="last")
         await wait_until(lambda: "echo: last" in texts(gateway))
         assert texts(gateway) == ["echo: hi", "It was shipped.", "echo: last"]
+
+
+async def test_bulk_deliveries_are_let_in_by_one_pacer(
+    settings: dict[str, str],
+) -> None:
+    users = range(2001, 2041)
+    expected = [f"bulk {user}" for user in users]
+    async with (
+        serving_deliveries({**settings, "DELIVERY_BULK_RATE": "40"}) as (gateway, port),
+        connect(port) as client,
+    ):
+        for user in users:
+            request = SendRequest(
+                recipient=Recipient(telegram_user_id=user),
+                messages=[OutgoingMessage(text=f"bulk {user}")],
+                idempotency_key=str(user),
+                options=DeliveryOptions(priority=DELIVERY_PRIORITY_BULK),
+            )
+            await client.Send(request)
+
+        async def are_sent() -> bool:
+            found = await client.Get(GetRequest(idempotency_key="2040"))
+            is_sent = found.status.state == DELIVERY_STATE_SENT
+            return is_sent and len(texts(gateway)) >= len(expected)
+
+        await wait_until_found(are_sent)
+        assert sorted(texts(gateway)) == expected
 
 
 async def test_a_stranger_is_not_found(settings: dict[str, str]) -> None:

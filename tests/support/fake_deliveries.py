@@ -11,7 +11,7 @@ from gateway.domain.delivery import (
     DeliveryState,
     SentPart,
 )
-from gateway.domain.delivery_store import DeliveryPutResult
+from gateway.domain.delivery_store import DeliveryPutResult, WaitingDelivery
 from gateway.domain.errors import LeaseLost
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.update import Envelope
@@ -149,6 +149,14 @@ class FakeDeliveryStore:
     async def enter_due_deliveries(self, limit: int) -> int:
         """Let nothing enter: this store has no scheduled deliveries."""
         return 0
+
+    async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
+        """Return nothing: this store has no bulk deliveries."""
+        return ()
+
+    async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
+        """Let nothing enter."""
+        return False
 
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
         """Return no report."""

@@ -6,7 +6,7 @@ makes every method atomic.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from itertools import islice
 from math import inf
 
@@ -21,7 +21,7 @@ from gateway.domain.delivery import (
     ReportPolicy,
     SentPart,
 )
-from gateway.domain.delivery_store import DeliveryPutResult
+from gateway.domain.delivery_store import DeliveryPutResult, WaitingDelivery
 from gateway.domain.errors import IdempotencyKeyReused, LeaseLost
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import Clock
@@ -63,6 +63,8 @@ class MemoryDeliveryStore:
         """The ended deliveries with the times at which their records expire."""
         self._scheduled: list[tuple[float, str]] = []
         """A heap of the times and ids of deliveries that wait for their time."""
+        self._bulk: dict[str, float] = {}
+        """The times from which waiting bulk deliveries may enter, by their ids."""
         self._last_collapsible: dict[tuple[str, str, str], str] = {}
         """The id of the last delivery with an ordering key, caller and collapse key."""
         self._reports: dict[str, DeliveryRecord] = {}
@@ -78,7 +80,7 @@ class MemoryDeliveryStore:
                 raise IdempotencyKeyReused("the key was used with another request")
             return DeliveryPutResult.REPEATED
         replaced = self._find_replaced(delivery)
-        is_scheduled = (
+        is_scheduled = delivery.is_bulk or (
             delivery.not_before is not None and delivery.not_before > self._clock.now()
         )
         mailbox = self._mailboxes.find_mailbox(delivery.ordering_key)
@@ -97,6 +99,9 @@ class MemoryDeliveryStore:
         if is_scheduled:
             entry.record.state = DeliveryState.SCHEDULED
             due = delivery.not_before or 0.0
+            if delivery.is_bulk:
+                self._bulk[delivery.delivery_id] = max(due, self._clock.now())
+                return DeliveryPutResult.SCHEDULED
             heappush(self._scheduled, (due, delivery.delivery_id))
             return DeliveryPutResult.SCHEDULED
         return self._append(delivery, acquire=acquire)
@@ -189,16 +194,37 @@ class MemoryDeliveryStore:
             entry = self._entries.get(delivery_id)
             if entry is None or entry.record.state is not DeliveryState.SCHEDULED:
                 continue
-            mailbox = self._mailboxes.find_mailbox(entry.delivery.ordering_key)
-            if mailbox is not None and len(mailbox.mail) >= self._limit:
+            if self._is_full(entry.delivery.ordering_key):
                 heappush(self._scheduled, (now + FULL_RETRY_SECONDS, delivery_id))
                 continue
-            entry.record.state = DeliveryState.ACCEPTED
-            entry.record.sequence_number += 1
-            entry.record.updated_at = now
-            self._append(entry.delivery, acquire=False)
+            self._enter(entry)
             entered += 1
         return entered
+
+    async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
+        """List bulk deliveries. See `DeliveryStore.list_bulk_deliveries`."""
+        now = self._clock.now()
+        found: list[tuple[float, WaitingDelivery]] = []
+        for delivery_id, due in list(self._bulk.items()):
+            entry = self._entries.get(delivery_id)
+            if entry is None or entry.record.state is not DeliveryState.SCHEDULED:
+                del self._bulk[delivery_id]
+            elif due <= now:
+                waiting = WaitingDelivery(delivery_id, entry.delivery.ordering_key)
+                found.append((due, waiting))
+        return [waiting for _, waiting in nsmallest(limit, found)]
+
+    async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
+        """Put a bulk delivery in. See `DeliveryStore.enter_bulk_delivery`."""
+        entry = self._entries.get(waiting.delivery_id)
+        if entry is None or entry.record.state is not DeliveryState.SCHEDULED:
+            return False
+        if self._is_full(waiting.ordering_key):
+            self._bulk[waiting.delivery_id] = self._clock.now() + FULL_RETRY_SECONDS
+            return False
+        self._bulk.pop(waiting.delivery_id, None)
+        self._enter(entry)
+        return True
 
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
         """Return the oldest reports that nobody has confirmed."""
@@ -210,6 +236,17 @@ class MemoryDeliveryStore:
         """Remove reports that a service has received."""
         for report in reports:
             self._reports.pop(report.delivery_id, None)
+
+    def _is_full(self, ordering_key: str) -> bool:
+        mailbox = self._mailboxes.find_mailbox(ordering_key)
+        return mailbox is not None and len(mailbox.mail) >= self._limit
+
+    def _enter(self, entry: _Entry) -> None:
+        """Put a delivery that waited outside into its mailbox."""
+        entry.record.state = DeliveryState.ACCEPTED
+        entry.record.sequence_number += 1
+        entry.record.updated_at = self._clock.now()
+        self._append(entry.delivery, acquire=False)
 
     def _append(
         self, delivery: Delivery, *, acquire: bool

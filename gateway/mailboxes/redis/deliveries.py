@@ -24,7 +24,7 @@ from gateway.domain.delivery import (
     DeliveryState,
     SentPart,
 )
-from gateway.domain.delivery_store import DeliveryPutResult
+from gateway.domain.delivery_store import DeliveryPutResult, WaitingDelivery
 from gateway.domain.errors import ForgedEntry, IdempotencyKeyReused, LeaseLost
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import Clock
@@ -43,6 +43,7 @@ from gateway.mailboxes.redis.client.command import (
     consume_exception,
     execute_all,
 )
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.delivery_commands import (
     CANCELLED,
     COLLAPSED,
@@ -274,6 +275,29 @@ class RedisDeliveryStore:
         ]
         return sum(reply == 1 for reply in await self._execute_all(entries))
 
+    async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
+        """List bulk deliveries. See `DeliveryStore.list_bulk_deliveries`."""
+        if self._replay_buffer.is_paused:
+            return ()
+        per_shard = limit // SHARD_COUNT + 1
+        commands = [
+            self._commands.list_bulk(shard, per_shard) for shard in range(SHARD_COUNT)
+        ]
+        found: list[tuple[float, WaitingDelivery]] = []
+        for reply in await self._execute_all(commands):
+            members = reply or ()
+            for member, time in zip(members[::2], members[1::2], strict=True):
+                found.append((float(time), WaitingDelivery(*_split_member(member))))
+        found.sort()
+        return [waiting for _, waiting in found[:limit]]
+
+    async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
+        """Put a bulk delivery in. See `DeliveryStore.enter_bulk_delivery`."""
+        command = self._commands.enter_delivery(
+            waiting.ordering_key, waiting.delivery_id, is_bulk=True
+        )
+        return await self._execute_all([command]) == [1]
+
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
         """Return the oldest reports. See `DeliveryStore.take_reports`.
 
@@ -322,13 +346,9 @@ class RedisDeliveryStore:
         self, commands: Sequence[RedisCommand]
     ) -> list[tuple[str, str]]:
         """Return the delivery ids and ordering keys in the replies."""
-        members = []
+        members: list[tuple[str, str]] = []
         for reply in await self._execute_all(commands):
-            for member in reply or ():
-                delivery_id, _, ordering_key = member.decode(
-                    errors="replace"
-                ).partition(" ")
-                members.append((delivery_id, ordering_key))
+            members += map(_split_member, reply or ())
         return members
 
     async def _execute_all(self, commands: Sequence[RedisCommand]) -> list[Any]:
@@ -456,3 +476,9 @@ class RedisDeliveryStore:
         loop = asyncio.get_running_loop()
         loop.call_later(KEY_REFRESH_SECONDS, command.reply.cancel)
         self._client.submit(command)
+
+
+def _split_member(member: bytes) -> tuple[str, str]:
+    """Return the delivery id and the ordering key in a member of a sorted set."""
+    delivery_id, _, ordering_key = member.decode(errors="replace").partition(" ")
+    return delivery_id, ordering_key

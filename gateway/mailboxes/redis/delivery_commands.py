@@ -43,6 +43,10 @@ COLLAPSED = DeliveryResult(state=DeliveryState.CANCELLED, reason="collapsed")
 FULL_RETRY_MS = 1000
 """The delay before a scheduled delivery tries again to enter a full mailbox."""
 
+BULK_OFFSET_MS = 10**15
+"""Added to the times of bulk deliveries among the scheduled ones, so that no scan finds
+them to be due. It is the year 33658; the sum is exact in a double."""
+
 
 class DeliveryCommandFactory:
     """Builds commands.
@@ -144,6 +148,7 @@ class DeliveryCommandFactory:
             if delivery.not_before is None
             else b"%d" % round(delivery.not_before * 1000),
             _RECORD_MS,
+            BULK_OFFSET_MS if delivery.is_bulk else b"0",
             *replacement,
         )
 
@@ -315,8 +320,17 @@ class DeliveryCommandFactory:
         shard = self._keys.shards[number]
         return call_script(self._scripts.list_due, shard, (shard.scheduled,), limit)
 
-    def enter_delivery(self, ordering_key: str, delivery_id: str) -> RedisCommand:
-        """Put a scheduled delivery into its mailbox."""
+    def list_bulk(self, number: int, limit: int) -> RedisCommand:
+        """List the bulk deliveries of the shard with this number, with their times."""
+        shard = self._keys.shards[number]
+        return call_script(
+            self._scripts.list_bulk, shard, (shard.scheduled,), limit, BULK_OFFSET_MS
+        )
+
+    def enter_delivery(
+        self, ordering_key: str, delivery_id: str, *, is_bulk: bool = False
+    ) -> RedisCommand:
+        """Put a scheduled delivery, or a bulk delivery, into its mailbox."""
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
@@ -331,7 +345,7 @@ class DeliveryCommandFactory:
             key,
             delivery_id,
             self._limit,
-            FULL_RETRY_MS,
+            FULL_RETRY_MS + (BULK_OFFSET_MS if is_bulk else 0),
         )
 
     def list_reports(self, number: int, limit: int) -> RedisCommand:

@@ -49,8 +49,10 @@ once per user are letters, because Redis keeps a key of every idle user.
     c:digest          string      the id of the last delivery with this ordering key,
                                   caller and collapse key. Expires with the delivery.
     scheduled         sorted set  id and ordering key of each delivery that waits for
-                                  its time, with that time in ms. No expiry; the mail is
-                                  in the record.
+                                  its time, with that time in ms. The times of bulk
+                                  deliveries are `BULK_OFFSET_MS` later, so that only
+                                  the pacer finds them. No expiry; the mail is in the
+                                  record.
     reports           sorted set  id and ordering key of each delivery whose end is to
                                   be reported, with the time of its end in ms. Expires
                                   with the records.

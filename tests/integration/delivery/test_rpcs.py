@@ -102,6 +102,14 @@ async def test_a_recipient_is_a_user_or_a_chat(
     assert stored.ordering_key == ordering_key
 
 
+async def test_a_bulk_delivery_has_one_message(client: Client) -> None:
+    request = make_send()
+    request.options.priority = DELIVERY_PRIORITY_BULK
+    request.messages.append(OutgoingMessage(text="another"))
+    violations = read_violations(await fail(client.Send(request)))
+    assert set(violations) == {"messages"}
+
+
 async def test_options_are_stored(harness: Harness, client: Client) -> None:
     now = harness.clock.now()
     request = make_send()

@@ -106,7 +106,6 @@ class TestPut:
     async def test_all_of_a_delivery_comes_back(self, store: Store) -> None:
         """Whichever worker sends it has what the caller asked for."""
         delivery = build_delivery(
-            is_bulk=True,
             collapse_key="c",
             repeat_if_doubtful=False,
             report=ReportPolicy.ALL,
@@ -560,6 +559,80 @@ async def enter(store: Store, limit: int = 9) -> int:
     """Enter due deliveries after a scan."""
     await store.mailboxes.claimable(9)
     return await store.deliveries.enter_due_deliveries(limit)
+
+
+class TestBulk:
+    """Bulk deliveries, which the pacer lets into their mailboxes."""
+
+    async def test_they_wait_outside_of_the_mailbox(self, store: Store) -> None:
+        assert await put(store, 1, is_bulk=True) is DeliveryPutResult.SCHEDULED
+        await store.pass_time(3600)
+        assert await enter(store) == 0
+        assert await store.in_memory() == 0
+        assert (await get(store, 1)).state is DeliveryState.SCHEDULED
+
+    async def test_they_enter_behind_what_was_accepted_since(
+        self, store: Store
+    ) -> None:
+        await put(store, 1, is_bulk=True)
+        await put(store, 2)
+        await store.pass_time(1)
+        (waiting,) = await store.deliveries.list_bulk_deliveries(9)
+        assert waiting == (id_of(1), "7")
+        assert await store.deliveries.enter_bulk_delivery(waiting)
+        assert not await store.deliveries.enter_bulk_delivery(waiting)
+        assert await store.deliveries.list_bulk_deliveries(9) == []
+        record = await get(store, 1)
+        assert record.state is DeliveryState.ACCEPTED
+        assert record.sequence_number == 2
+        assert await finish_all(store, await acquire(store)) == [id_of(2), id_of(1)]
+
+    async def test_the_oldest_come_first(self, store: Store) -> None:
+        for number in range(1, 6):
+            await put(store, number, is_bulk=True, ordering_key=str(number))
+            await store.pass_time(1)
+        first = await store.deliveries.list_bulk_deliveries(70)
+        assert [it.delivery_id for it in first] == [id_of(it) for it in range(1, 6)]
+        assert len(await store.deliveries.list_bulk_deliveries(2)) == 2
+
+    async def test_they_wait_for_their_time(self, store: Store) -> None:
+        at = await store.tell_time() + 100
+        await put(store, 1, is_bulk=True, not_before=at)
+        await store.pass_time(50)
+        assert await store.deliveries.list_bulk_deliveries(9) == []
+        await store.pass_time(60)
+        assert len(await store.deliveries.list_bulk_deliveries(9)) == 1
+
+    async def test_a_cancelled_one_never_enters(self, store: Store) -> None:
+        await put(store, 1, is_bulk=True)
+        await store.pass_time(1)
+        (waiting,) = await store.deliveries.list_bulk_deliveries(9)
+        await store.deliveries.cancel_delivery(id_of(1))
+        assert not await store.deliveries.enter_bulk_delivery(waiting)
+        assert await store.deliveries.list_bulk_deliveries(9) == []
+
+    async def test_it_replaces_one_with_its_collapse_key(self, store: Store) -> None:
+        await put(store, 1, is_bulk=True, collapse_key="state")
+        await put(store, 2, is_bulk=True, collapse_key="state")
+        await store.pass_time(1)
+        (waiting,) = await store.deliveries.list_bulk_deliveries(9)
+        assert waiting.delivery_id == id_of(2)
+
+    async def test_one_for_a_full_mailbox_waits_for_the_pacer(
+        self, store: Store
+    ) -> None:
+        await put(store, 9, is_bulk=True)
+        for number in range(1, LIMIT + 1):
+            await put(store, number)
+        await store.pass_time(1)
+        (waiting,) = await store.deliveries.list_bulk_deliveries(9)
+        assert not await store.deliveries.enter_bulk_delivery(waiting)
+        assert await store.deliveries.list_bulk_deliveries(9) == []
+        assert len(await finish_all(store, await acquire(store))) == LIMIT
+        await store.pass_time(20)
+        assert await enter(store) == 0
+        assert await store.deliveries.list_bulk_deliveries(9) == [waiting]
+        assert await store.deliveries.enter_bulk_delivery(waiting)
 
 
 class TestCollapse:

@@ -1,7 +1,8 @@
 -- Puts a scheduled delivery whose time has come into its mailbox.
 -- KEYS  1 mailbox  2 pending  3 record  4 scheduled
 -- ARGV  1 ordering key  2 delivery id  3 maximum number of mail in the mailbox
---       4 delay in ms of the next attempt if the mailbox is full
+--       4 delay in ms of the next attempt if the mailbox is full; for a bulk delivery
+--         with the offset of their times
 -- Returns 1 if it entered, 0 if it had entered or ended before, 2 if the mailbox is full
 local member = ARGV[2] .. ' ' .. ARGV[1]
 local record = read_record(KEYS[3])

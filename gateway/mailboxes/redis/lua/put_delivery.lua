@@ -7,8 +7,9 @@
 --       5 lease in ms  6 maximum number of mail in the mailbox (0: no limit)
 --       7 report policy  8 facts  9 not before, in ms ('': at once)
 --       10 lifetime of ended records in ms
---       11 lifetime of the collapse entry in ms
---       12 id of the delivery that it replaces ('': none)  13 result of that one
+--       11 offset of the time of a bulk delivery in ms (0: it is no bulk delivery)
+--       12 lifetime of the collapse entry in ms
+--       13 id of the delivery that it replaces ('': none)  14 result of that one
 -- Returns {state, head (omitted if the mailbox was empty)} if the lease was acquired;
 --       otherwise 0 if there is a record, 1 if it was stored, 2 if the mailbox is full,
 --       3 if it waits for its time; the id in the collapse entry, if that is not the one
@@ -26,12 +27,13 @@ end
 local earlier
 if KEYS[8] then
   local id = redis.call('GET', KEYS[8]) or ''
-  if id ~= ARGV[12] then return id end
+  if id ~= ARGV[13] then return id end
   earlier = KEYS[9] and read_record(KEYS[9])
   if earlier and not is_waiting(earlier) then earlier = nil end
 end
 local now = get_now()
-local is_scheduled = ARGV[9] ~= '' and tonumber(ARGV[9]) > now
+local is_bulk = ARGV[11] ~= '0'
+local is_scheduled = is_bulk or ARGV[9] ~= '' and tonumber(ARGV[9]) > now
 if not is_scheduled and ARGV[6] ~= '0' then
   local count = redis.call('ZCARD', KEYS[1])
   if earlier and earlier.state == 'accepted' then count = count - 1 end
@@ -39,19 +41,20 @@ if not is_scheduled and ARGV[6] ~= '0' then
 end
 if not is_scheduled and not find_position(KEYS[1]) then return 2 end
 if earlier then
-  cancel(KEYS[9], KEYS[1], KEYS[6], KEYS[7], earlier, ARGV[12], ARGV[1], ARGV[13], now, ARGV[10])
+  cancel(KEYS[9], KEYS[1], KEYS[6], KEYS[7], earlier, ARGV[13], ARGV[1], ARGV[14], now, ARGV[10])
 end
 record = {state = 'accepted', sequence = 1, part = '0', owner = '-', position = '-', report = ARGV[7],
   facts = ARGV[8], result = '', mail = ''}
 if is_scheduled then
   record.state, record.mail = 'scheduled', ARGV[3]
-  redis.call('ZADD', KEYS[6], ARGV[9], ARGV[2] .. ' ' .. ARGV[1])
+  local enters_at = math.max(tonumber(ARGV[9]) or 0, is_bulk and now or 0) + ARGV[11]
+  redis.call('ZADD', KEYS[6], string.format('%.0f', enters_at), ARGV[2] .. ' ' .. ARGV[1])
 else
   record.position = find_position(KEYS[1])
   redis.call('ZADD', KEYS[1], record.position, ARGV[3])
 end
 redis.call('SET', KEYS[5], write_record(record, now))
-if KEYS[8] then redis.call('SET', KEYS[8], ARGV[2], 'PX', ARGV[11]) end
+if KEYS[8] then redis.call('SET', KEYS[8], ARGV[2], 'PX', ARGV[12]) end
 if is_scheduled then
   if earlier then forget_if_empty(KEYS[1], KEYS[3], KEYS[4], ARGV[1]) end
   return 3

@@ -57,6 +57,7 @@ class Scripts(Struct, frozen=True):
     end_delivery: Script
     replay_delivery: Script
     list_due: Script
+    list_bulk: Script
 
     @property
     def sources(self) -> list[bytes]:

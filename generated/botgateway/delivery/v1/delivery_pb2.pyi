@@ -31,7 +31,11 @@ class _DeliveryPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deli
     DELIVERY_PRIORITY_NORMAL: _DeliveryPriority.ValueType  # 1
     """Sent at once, like a reply."""
     DELIVERY_PRIORITY_BULK: _DeliveryPriority.ValueType  # 2
-    """Sent within the bot's budget for bulk messages, and after what is not bulk."""
+    """Waits, as SCHEDULED, until the bot's budget for bulk messages lets it into the mailbox of its
+    recipient, so that replies and normal deliveries never wait for it. The operator sets the
+    budget, 25 deliveries per second unless changed. The same chat gets at most one bulk delivery
+    per second, the same group one every three seconds. Only for Send.
+    """
 
 class DeliveryPriority(_DeliveryPriority, metaclass=_DeliveryPriorityEnumTypeWrapper):
     """How urgent a delivery is."""
@@ -41,7 +45,11 @@ DELIVERY_PRIORITY_UNSPECIFIED: DeliveryPriority.ValueType  # 0
 DELIVERY_PRIORITY_NORMAL: DeliveryPriority.ValueType  # 1
 """Sent at once, like a reply."""
 DELIVERY_PRIORITY_BULK: DeliveryPriority.ValueType  # 2
-"""Sent within the bot's budget for bulk messages, and after what is not bulk."""
+"""Waits, as SCHEDULED, until the bot's budget for bulk messages lets it into the mailbox of its
+recipient, so that replies and normal deliveries never wait for it. The operator sets the
+budget, 25 deliveries per second unless changed. The same chat gets at most one bulk delivery
+per second, the same group one every three seconds. Only for Send.
+"""
 Global___DeliveryPriority: _TypeAlias = DeliveryPriority  # noqa: Y015
 
 class _DoubtPolicy:
@@ -111,7 +119,7 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_ACCEPTED: _DeliveryState.ValueType  # 1
     """Stored in the recipient's mailbox."""
     DELIVERY_STATE_SCHEDULED: _DeliveryState.ValueType  # 2
-    """Stored until its time (`not_before`)."""
+    """Stored until its time (`not_before`), or until the budget for bulk messages lets it in."""
     DELIVERY_STATE_SENDING: _DeliveryState.ValueType  # 3
     """The first call to Telegram has begun."""
     DELIVERY_STATE_SENT: _DeliveryState.ValueType  # 4
@@ -135,7 +143,7 @@ DELIVERY_STATE_UNSPECIFIED: DeliveryState.ValueType  # 0
 DELIVERY_STATE_ACCEPTED: DeliveryState.ValueType  # 1
 """Stored in the recipient's mailbox."""
 DELIVERY_STATE_SCHEDULED: DeliveryState.ValueType  # 2
-"""Stored until its time (`not_before`)."""
+"""Stored until its time (`not_before`), or until the budget for bulk messages lets it in."""
 DELIVERY_STATE_SENDING: DeliveryState.ValueType  # 3
 """The first call to Telegram has begun."""
 DELIVERY_STATE_SENT: DeliveryState.ValueType  # 4

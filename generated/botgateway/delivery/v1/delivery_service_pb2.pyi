@@ -408,7 +408,7 @@ class DeliveryOptions(_message.Message):
     ON_DOUBT_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
     priority: _delivery_pb2.DeliveryPriority.ValueType
-    """The priority. If unspecified, NORMAL."""
+    """The priority. If unspecified, NORMAL. A bulk delivery has exactly one message."""
     collapse_key: _builtins.str
     """Replaces an earlier delivery to the same recipient with the same key, if nothing of it was
     sent yet: it is cancelled. 1 to 64 printable ASCII characters. If empty, replaces none.
