@@ -12,7 +12,9 @@ from gateway.config.settings import Settings
 
 
 class BotConfigurations:
-    """The configurations of all bots, kept up to date inside `async with`.
+    """The configurations of all bots, read again when BOTS_FILE changes.
+
+    They are loaded on entering `async with`, and read again inside it.
 
     Args:
         settings: the gateway's settings.

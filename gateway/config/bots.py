@@ -252,7 +252,7 @@ class _ReferenceReader:
         return self._read_file(kind, path, problems) if path.exists() else None
 
     def resolve(self, file: str) -> Path:
-        """Return the path of a file, which may be relative to that of BOTS_FILE."""
+        """Return the path of a file. A relative one starts in BOTS_FILE's directory."""
         return self._directory / file
 
     def _read_file(

@@ -45,7 +45,7 @@ def _check_pattern(value: str | None) -> str | None:
 
 
 class CommonServiceSettings(BaseSettings):
-    """What the settings of all services have in common, a part of all settings."""
+    """The settings that apply to all services; a base class of `Settings`."""
 
     model_config = SettingsConfigDict(
         extra="ignore", env_ignore_empty=True, validate_default=True

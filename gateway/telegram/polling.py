@@ -68,7 +68,10 @@ class PollingLease(Protocol):
         """
 
     async def release(self) -> None:
-        """Release the lease if this worker has it, so that another one may poll."""
+        """Release the lease if this worker has it, so that another one may poll.
+
+        The task that renews the lease has to be cancelled first.
+        """
 
 
 class Fetch(Protocol):

@@ -262,10 +262,13 @@ class RestartBackoff:
         self._delay = FIRST_DELAY_SECONDS
 
     def next_delay(self, lifetime: float) -> float:
-        """Return the seconds to wait before the next restart.
+        """Return the seconds to wait before the next restart, and double them.
+
+        Call it once for each end of the worker. A worker that ran for
+        `HEALTHY_AFTER_SECONDS` waits for `FIRST_DELAY_SECONDS` again.
 
         Args:
-            lifetime: seconds that the worker ran this time.
+            lifetime: how many seconds the worker ran before this end.
         """
         if lifetime >= HEALTHY_AFTER_SECONDS:
             self._delay = FIRST_DELAY_SECONDS
