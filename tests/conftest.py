@@ -2,6 +2,8 @@
 
 # Many tests import gRPC before anything of ours, and gRPC reads its environment then:
 # the package sets it, so that tests run gRPC as the gateway does.
+import signal
+
 from hypothesis import HealthCheck, settings
 
 import gateway  # noqa: F401 - see above
@@ -11,3 +13,8 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+# A shell starts a background job with SIGINT ignored, and programs inherit that: those
+# that a test interrupts would not notice.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,7 +24,8 @@ class DeliveryPutResult(StrEnum):
     REPEATED = "repeated"
     """The idempotency key was used before with the same request."""
     FULL = "full"
-    """The mailbox is full; nothing was stored."""
+    """The mailbox is full; nothing was stored. A store may already have bound the
+    idempotency key to this request."""
 
 
 class WaitingDelivery(NamedTuple):

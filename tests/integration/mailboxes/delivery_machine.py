@@ -77,6 +77,8 @@ class DeliveryMachine(MailboxMachine):
     def __init__(self) -> None:
         super().__init__()
         self.records: dict[int, Record] = {}
+        self.refused: dict[int, str] = {}
+        """The ordering key of the last delivery with a number that was refused."""
         self.newest: dict[str, int] = {}
         """The number of the last delivery with the collapse key, by ordering key."""
 
@@ -144,7 +146,12 @@ class DeliveryMachine(MailboxMachine):
             except IdempotencyKeyReused:
                 return multiple()
             raise AssertionError("a used key was taken for a free one")
-        answer = self.call(putting)
+        try:
+            answer = self.call(putting)
+        except IdempotencyKeyReused:
+            # In Redis a key is bound to its request even if the mailbox was full.
+            assert self.refused.get(number, ordering_key) != ordering_key
+            return multiple()
         if used is not None:
             assert answer is DeliveryPutResult.REPEATED
             return multiple()
@@ -170,6 +177,7 @@ class DeliveryMachine(MailboxMachine):
             count -= 1
         if delay is None and count >= LIMIT:
             assert answer is DeliveryPutResult.FULL
+            self.refused[number] = key
             return multiple()
         is_free = key not in self.mail
         if replaced is not None:

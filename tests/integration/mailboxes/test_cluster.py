@@ -81,6 +81,7 @@ async def test_a_node_that_fails_keeps_nobody_elses_mailboxes_waiting(
     async with opened_cluster(own_cluster) as store:
         # For this the mailboxes wait for a node. In Redis the leases last as ever.
         store.mailboxes._lease_seconds = LEASE_SECONDS  # noqa: SLF001 - as in production
+        store.mailboxes._leases._lease_seconds = LEASE_SECONDS  # noqa: SLF001 - as above
         await fail_a_node(store, own_cluster)
 
 
