@@ -76,6 +76,8 @@ class BotApiCall(Struct, frozen=True, kw_only=True):
 
     @property
     def chat_id(self) -> int | None:
-        """The id of the chat that the call writes to; None if there is none."""
+        """The id of the chat that the call writes to; None if it names no id."""
         chat_id = self.parameters.get("chat_id")
-        return None if chat_id is None else int(chat_id)
+        if chat_id is None or str(chat_id).startswith("@"):
+            return None
+        return int(chat_id)

@@ -16,7 +16,12 @@ from gateway.actors.deliveries.delivery_renderer import (
 )
 from gateway.actors.deliveries.delivery_sender import DeliverySender
 from gateway.actors.leases import ActorLease
-from gateway.domain.delivery import Delivery, DeliveryResult, DeliveryState
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryKind,
+    DeliveryResult,
+    DeliveryState,
+)
 from gateway.domain.delivery_store import DeliveryStore
 from gateway.domain.errors import LeaseLost, StoreError
 from gateway.domain.poison import is_poison
@@ -105,8 +110,9 @@ class DeliveryProcessor:
         self, delivery: Delivery, state: UserState, lease: ActorLease
     ) -> DeliveryResult:
         """Carry out a delivery, and return its result."""
-        is_private = delivery.chat_id > 0
-        if is_private and state.is_blocked:
+        # Other calls may fail with a 403 because of another chat than that of the user.
+        needs_user = delivery.chat_id > 0 and delivery.kind is DeliveryKind.SEND
+        if needs_user and state.is_blocked:
             return DeliveryResult(
                 state=DeliveryState.BLOCKED, reason="known_as_blocked"
             )
@@ -127,7 +133,7 @@ class DeliveryProcessor:
                 },
             )
             return progress.end(DeliveryState.FAILED, Outcome.CRASHED)
-        if is_private and result.state is DeliveryState.BLOCKED:
+        if needs_user and result.state is DeliveryState.BLOCKED:
             state.mark_blocked()
         return result
 

@@ -1,6 +1,7 @@
 """Renders the request of a delivery as Bot API calls."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -132,7 +133,18 @@ def _build_call(delivery: Delivery) -> BotApiCall:
         parameters["message_thread_id"] = request.recipient.message_thread_id
     if request.parameters_json:
         parameters |= json.decode(request.parameters_json, type=dict[str, Any])
+    if not _is_chat(parameters["chat_id"]):
+        raise InvalidDelivery("chat_id_invalid")
     return BotApiCall(method=request.method, parameters=parameters, is_verbatim=True)
+
+
+def _is_chat(chat_id: object) -> bool:
+    """Return whether a value is an id or a username, as Telegram expects for a chat."""
+    if isinstance(chat_id, str):
+        return (
+            chat_id.startswith("@") or re.fullmatch(r"-?\d{1,16}", chat_id) is not None
+        )
+    return isinstance(chat_id, int)
 
 
 def _build_target(delivery: Delivery, recipient: Recipient) -> OtherUpdate:

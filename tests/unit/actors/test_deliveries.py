@@ -493,6 +493,35 @@ class TestBlockedUsers:
         assert blocked.messenger.texts == ["two"]
         assert not decode_user_state(blocked.store.committed[-1]).is_blocked
 
+    async def test_a_refusal_of_another_chat_says_nothing_about_the_user(
+        self, harness: Harness
+    ) -> None:
+        """A copy may come from a channel that the bot is not in."""
+        harness.messenger.failures = [RecipientBlocked("not a member")]
+        await harness.put(
+            build_call_delivery("copyMessage", '{"from_chat_id": -100}'),
+            build_message_delivery("two", number=2),
+        )
+        await harness.serve()
+        assert harness.record(1).state is DeliveryState.BLOCKED
+        assert harness.messenger.texts[-1] == "two"
+        assert harness.record(2).state is DeliveryState.SENT
+
+    @pytest.mark.parametrize("chat_id", ["[]", '"somebody"', "{}", "1.5"])
+    async def test_a_call_to_no_chat_fails(
+        self, harness: Harness, chat_id: str
+    ) -> None:
+        await harness.put(
+            build_call_delivery("sendPoll", f'{{"chat_id": {chat_id}}}'),
+        )
+        await harness.serve()
+        record = harness.record(1)
+        assert (record.state, record.reason) == (
+            DeliveryState.FAILED,
+            "chat_id_invalid",
+        )
+        assert not harness.store.dead_letters
+
     async def test_a_group_without_the_bot_is_tried_again(
         self, harness: Harness
     ) -> None:
