@@ -268,7 +268,7 @@ async def open_gateway(
                 mode,
                 store,
                 list_bots=lambda: [bot.config for bot in registry],
-                calls=router.delivery_calls,
+                get_calls=lambda: factory.delivery_calls,
                 scheduler=scheduler,
                 metrics=metrics,
                 background=background,

@@ -25,6 +25,8 @@ from gateway.observability.metrics import Metrics
 from gateway.services.delivery_calls import DeliveryCalls
 
 if TYPE_CHECKING:
+    from botgateway.delivery.v1.delivery_pb2 import DeliveryStatus
+
     from gateway.delivery.handlers import ObserveRpc
     from gateway.delivery.tls import ServerTls
 
@@ -38,7 +40,7 @@ async def open_delivery_server(
     store: OpenedMailboxes,
     *,
     list_bots: Callable[[], Sequence[BotConfig]],
-    calls: DeliveryCalls,
+    get_calls: Callable[[], DeliveryCalls],
     scheduler: ActorScheduler,
     metrics: Metrics,
     background: BackgroundTasks,
@@ -50,7 +52,8 @@ async def open_delivery_server(
         mode: whether other processes share the port.
         store: stores the deliveries.
         list_bots: returns the bots of the gateway.
-        calls: calls the services that get reports and know recipients.
+        get_calls: returns what calls the services that get reports and know recipients,
+            by the present routes.
         scheduler: runs the actors that send them.
         metrics: counts the rpcs.
         background: runs the background tasks.
@@ -77,11 +80,17 @@ async def open_delivery_server(
     from gateway.delivery.rpcs import DeliveryRpcs
     from gateway.delivery.server import ServerAddress, serve_deliveries
 
+    async def find_recipient(bot_id: int, internal_user_id: str) -> int | None:
+        return await get_calls().find_recipient(bot_id, internal_user_id)
+
+    async def report(statuses: "Sequence[DeliveryStatus]") -> None:
+        await get_calls().report(statuses)
+
     handles = MessageHandles(settings.store_secrets)
     rpcs = DeliveryRpcs(
         enqueue=scheduler.enqueue_delivery,
         records=store.deliveries,
-        find_recipient=RecipientFinder(store.recipients, calls.find_recipient).find,
+        find_recipient=RecipientFinder(store.recipients, find_recipient).find,
         list_bots=lambda: [
             DeliveryBot(bot_id=bot.id, name=bot.name or None) for bot in list_bots()
         ],
@@ -109,12 +118,16 @@ async def open_delivery_server(
         await stack.enter_async_context(
             serve_deliveries(address, handlers, drain_seconds=settings.drain_timeout)
         )
-        if calls.has_reports:
-            lease = store.make_polling_lease(REPORT_LEASE_ID)
-            reporter = DeliveryReporter(store.deliveries, calls.report, handles, lease)
-            await stack.enter_async_context(
-                background.running("report deliveries", reporter.run)
-            )
+        reporter = DeliveryReporter(
+            store.deliveries,
+            report,
+            handles,
+            store.make_polling_lease(REPORT_LEASE_ID),
+            has_receiver=lambda: get_calls().has_reports,
+        )
+        await stack.enter_async_context(
+            background.running("report deliveries", reporter.run)
+        )
         pacer = BulkPacer(
             store.deliveries,
             store.make_polling_lease(PACER_LEASE_ID),

@@ -29,6 +29,7 @@ from gateway.mailboxes.factory import OpenedMailboxes
 from gateway.observability.logging import log_update
 from gateway.observability.metrics import Metrics
 from gateway.services.button_signatures import ButtonSigner
+from gateway.services.delivery_calls import DeliveryCalls
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
 from gateway.telegram.bot_api.client import BotApiClient
@@ -227,6 +228,11 @@ class BotFactory:
     def table(self) -> RouteTable:
         """All routes."""
         return self._table
+
+    @property
+    def delivery_calls(self) -> DeliveryCalls:
+        """The calls for deliveries, by the present routes."""
+        return self._router.delivery_calls
 
     def replace_routes(self, table: RouteTable, router: GrpcServiceRouter) -> None:
         """Build bots with these routes from now on.

@@ -61,6 +61,7 @@ class DeliveryReporter:
         send: sends a batch to the service; raises ServiceError.
         handles: signs the handles of sent messages.
         lease: decides which worker sends.
+        has_receiver: returns whether any service wants reports now.
         sleep: waits for a number of seconds.
     """
 
@@ -71,12 +72,14 @@ class DeliveryReporter:
         handles: MessageHandles,
         lease: ReportLease,
         *,
+        has_receiver: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._send = send
         self._handles = handles
         self._lease = lease
+        self._has_receiver = has_receiver
         self._sleep = sleep
 
     async def run(self) -> None:
@@ -101,7 +104,7 @@ class DeliveryReporter:
 
     async def _send_batch(self) -> bool:
         """Send the oldest reports, and return whether there may be more."""
-        if not await self._lease.hold():
+        if not self._has_receiver() or not await self._lease.hold():
             return False
         reports = await self._store.take_reports(MAX_REPORTS)
         if not reports:
