@@ -35,6 +35,9 @@ from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 from gateway.telegram.bot_api.managed_bots import replace_managed_bot_token
 from gateway.telegram.bot_api.webhook_change import WebhookChange
 
+UNCONFIRMED_SUFFIX = ".unconfirmed"
+"""The end of the name of a file that exists until Telegram has a new secret."""
+
 TAKE_UP_SECONDS = 2.0
 """The time in which all gateways take up a change, on all machines that have it."""
 
@@ -171,20 +174,31 @@ class BotEditor:
             raise ConfigurationError(
                 [f"{name}: the secret is in a variable, not in a file: change it there"]
             )
+        if self._settings.webhook_url is None:
+            raise ConfigurationError(
+                ["WEBHOOK_URL: is not set, so Telegram would not learn of the secret"]
+            )
         path = self._resolve(entry.webhook_secret_file)
         previous = path.with_name(path.name + PREVIOUS_SUFFIX)
-        await _write(previous, bot.webhook_secrets[0])
-        await _write(path, generate_webhook_secret())
-        bots_editor.touch(self._path)
-        self._report(f"{name}: wrote a new webhook secret to {path}")
+        unconfirmed = path.with_name(path.name + UNCONFIRMED_SUFFIX)
+        if await asyncio.to_thread(unconfirmed.exists):
+            # Telegram may still use the previous secret, which must stay accepted.
+            self._report(f"{name}: goes on with the webhook secret in {path}")
+        else:
+            await _write(previous, bot.webhook_secrets[0])
+            await _write(unconfirmed, "")
+            await _write(path, generate_webhook_secret())
+            bots_editor.touch(self._path)
+            self._report(f"{name}: wrote a new webhook secret to {path}")
         try:
             await self._set_webhook(await self._load_bot(name))
         except BotApiError:
             self._report(
                 f"{name}: Telegram still uses the previous secret, which is accepted"
-                f" for an hour: run `telegram-gateway webhook set --bot {name}`"
+                f" for an hour: run `telegram-gateway bots rotate {name}` again"
             )
             raise
+        await asyncio.to_thread(unconfirmed.unlink, missing_ok=True)
         self._report(
             f"{name}: the previous secret, in {previous}, is accepted for a minute"
             " after Telegram has used the new one, and for an hour at most"

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.bots.editor import BotEditor
 from gateway.config.settings import Settings
-from gateway.domain.errors import ConfigurationError, InvalidBotToken
+from gateway.domain.errors import BotApiError, ConfigurationError, InvalidBotToken
 from gateway.services.routing.route_table import build_route_table
 from tests.e2e.many_bots import BOTS, Place, running_bots
 from tests.support.bot_api import make_token
@@ -59,6 +59,38 @@ async def test_a_rotated_secret_loses_nothing(
     assert "shop: wrote a new webhook secret to" in told
     assert f"shop: webhook set to {URL}/shop" in told
     assert not [secret for secret in secrets if secret in told]
+
+
+async def test_a_failed_rotation_goes_on_with_its_secret(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second new secret would displace the one that Telegram still uses."""
+    old = make_secret("shop")
+    refusal = {"ok": False, "error_code": 400, "description": "Bad Request: no"}
+    for _ in range(2):
+        place.telegram.bots[BOTS["shop"]].answers["setWebhook"].append(refusal)
+        with pytest.raises(BotApiError):
+            await edit(place).rotate_secret("shop")
+    await place.say("shop", "still old", secret=old)
+    await wait_until(lambda: len(place.texts("shop")) == 1)
+    await edit(place).rotate_secret("shop")
+    assert place.telegram.bots[BOTS["shop"]].webhook["secret_token"] != old
+    await deliver(place, "shop", "new")
+    await wait_until(lambda: len(place.texts("shop")) == 2)
+    assert "webhook_secret_invalid" not in str(place.gateway.log())
+    assert "goes on with the webhook secret" in capsys.readouterr().out
+    await edit(place).rotate_secret("shop")
+    await deliver(place, "shop", "newer")
+    await wait_until(lambda: len(place.texts("shop")) == 3)
+
+
+async def test_a_secret_is_not_rotated_without_a_webhook_url(place: Place) -> None:
+    settings = place.gateway.settings.model_copy(update={"webhook_url": None})
+    editor = BotEditor(settings, TABLE, take_up_seconds=0, report=print)
+    with pytest.raises(ConfigurationError, match="WEBHOOK_URL"):
+        await editor.rotate_secret("shop")
+    await place.say("shop", "hi")
+    await wait_until(lambda: len(place.texts("shop")) == 1)
 
 
 async def test_a_rotated_token_loses_no_reply(place: Place) -> None:
