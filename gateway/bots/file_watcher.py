@@ -72,7 +72,8 @@ class BotsFileWatcher:
                 is_full = look % LOOKS_PER_FULL_LOOK == 0
                 paths = self._paths if is_full else self._places
                 found = await asyncio.to_thread(_read_fingerprint, paths)
-                if found != self._known.get(paths):
+                # What makes a file invalid may be elsewhere, such as in the contracts.
+                if self.problems or found != self._known.get(paths):
                     await self._reload()
             self._tick()
             look += 1
@@ -109,6 +110,11 @@ class BotsFileWatcher:
         }
         try:
             loaded = await asyncio.to_thread(self._load)
+            read = await asyncio.to_thread(_read_fingerprint, self._paths)
+            if read != self._known.get(self._paths):
+                # It was being written: a part of a file may be valid. Look again soon.
+                self._known = {}
+                return
             await self._apply(loaded.bots)
         except ConfigurationError as error:
             if error.problems != self.problems:

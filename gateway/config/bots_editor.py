@@ -184,6 +184,17 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(directory)
 
 
+def _keep_owner(descriptor: int, path: Path) -> None:
+    """Give a new file the owner of the one that it replaces, or of its directory.
+
+    Otherwise a gateway of another user could not read what its operator wrote.
+    """
+    owner = (path if path.exists() else path.parent).stat()
+    now = os.fstat(descriptor)
+    if (now.st_uid, now.st_gid) != (owner.st_uid, owner.st_gid):
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def _replace(path: Path, text: str, mode: int | None = None) -> None:
     """Write a file at once, so that no reader sees a part of it."""
     path = path.resolve()
@@ -193,6 +204,7 @@ def _replace(path: Path, text: str, mode: int | None = None) -> None:
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            _keep_owner(descriptor, path)
             file.write(text)
             file.flush()
             os.fsync(descriptor)
