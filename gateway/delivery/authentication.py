@@ -67,6 +67,8 @@ class ListedAccess:
         self._load = load
         self._callers = load()
         self._versions = _read_versions(self._callers.files)
+        self._problems: Sequence[str] = ()
+        """The problems of a file that was refused; none if it was taken up."""
 
     def authenticate(self, context: Context) -> Caller:
         """Return the caller of an rpc.
@@ -93,18 +95,26 @@ class ListedAccess:
             self.reload_if_changed()
 
     def reload_if_changed(self) -> None:
-        """Load the file again if it has changed. An invalid one changes nothing."""
+        """Load the file again if it has changed. An invalid one changes nothing.
+
+        One that was refused is loaded at each look, because the file of a token may
+        appear later.
+        """
         versions = _read_versions(self._callers.files)
-        if versions == self._versions:
+        if versions == self._versions and not self._problems:
             return
         self._versions = versions
         try:
             self._callers = self._load()
         except ConfigurationError as error:
-            logger.error(  # noqa: TRY400 - the problems say all
-                "delivery_callers_rejected", extra={"problems": list(error.problems)}
-            )
+            if error.problems != self._problems:
+                logger.error(  # noqa: TRY400 - the problems say all
+                    "delivery_callers_rejected",
+                    extra={"problems": list(error.problems)},
+                )
+            self._problems = error.problems
         else:
+            self._problems = ()
             self._versions = _read_versions(self._callers.files)
             logger.info("delivery_callers_loaded")
 
