@@ -12,6 +12,7 @@ reply was lost is sent again, which has no further effect.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -269,6 +270,8 @@ class RedisDeliveryStore:
                 for shard in self._scanner.shards_with_due_deliveries
             ]
         )
+        # Full mailboxes of one shard must not keep out those of the others.
+        random.shuffle(listed)
         entries = [
             self._commands.enter_delivery(ordering_key, delivery_id)
             for delivery_id, ordering_key in listed[:limit]
