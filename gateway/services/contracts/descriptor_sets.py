@@ -133,7 +133,10 @@ def _is_import(file: FileDescriptorProto) -> bool:
     extension = _read_unknown_field(file, _BUF_EXTENSION)
     if not isinstance(extension, bytes):
         return False
-    return _read_unknown_field(Empty.FromString(extension), _IS_IMPORT) == 1
+    try:
+        return _read_unknown_field(Empty.FromString(extension), _IS_IMPORT) == 1
+    except DecodeError:
+        return False
 
 
 def _read_unknown_field(message: Message, number: int) -> object:

@@ -103,6 +103,20 @@ async def test_a_changed_file_is_loaded_again(
         assert await get_status(client, metadata) is grpc.StatusCode.PERMISSION_DENIED
 
 
+async def test_a_token_file_that_appears_later_is_found(
+    access: ListedAccess, tmp_path: Path
+) -> None:
+    """The callers' file that names it was refused before."""
+    async with serve(access) as harness, harness.client() as client:
+        path = tmp_path / "callers.yaml"
+        path.write_text(path.read_text().replace("env: SHOP", "file: late"))
+        access.reload_if_changed()
+        await client.Send(make_send(), metadata=SHOP)
+        (tmp_path / "late").write_text("a-token-of-the-shop-2")
+        access.reload_if_changed()
+        assert await get_status(client, SHOP) is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_an_invalid_file_changes_nothing(
     access: ListedAccess, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

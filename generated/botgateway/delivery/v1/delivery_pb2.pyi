@@ -125,9 +125,13 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_SENT: _DeliveryState.ValueType  # 4
     """Final: Telegram accepted all messages. It does not tell whether the user saw them."""
     DELIVERY_STATE_BLOCKED: _DeliveryState.ValueType  # 5
-    """Final: the user blocked the bot, never started it, or the account is gone."""
+    """Final: the user blocked the bot, never started it, or the account is gone; or the bot may not
+    write to the chat, or read the chat that a message is copied from.
+    """
     DELIVERY_STATE_FAILED: _DeliveryState.ValueType  # 6
-    """Final: Telegram refused a message. See DeliveryStatus.reason."""
+    """Final: Telegram refused a message, could not be reached for longer than the gateway repeats
+    calls, or the gateway could not make the call. See DeliveryStatus.reason.
+    """
     DELIVERY_STATE_EXPIRED: _DeliveryState.ValueType  # 7
     """Final: its time was over before it could be sent."""
     DELIVERY_STATE_CANCELLED: _DeliveryState.ValueType  # 8
@@ -149,9 +153,13 @@ DELIVERY_STATE_SENDING: DeliveryState.ValueType  # 3
 DELIVERY_STATE_SENT: DeliveryState.ValueType  # 4
 """Final: Telegram accepted all messages. It does not tell whether the user saw them."""
 DELIVERY_STATE_BLOCKED: DeliveryState.ValueType  # 5
-"""Final: the user blocked the bot, never started it, or the account is gone."""
+"""Final: the user blocked the bot, never started it, or the account is gone; or the bot may not
+write to the chat, or read the chat that a message is copied from.
+"""
 DELIVERY_STATE_FAILED: DeliveryState.ValueType  # 6
-"""Final: Telegram refused a message. See DeliveryStatus.reason."""
+"""Final: Telegram refused a message, could not be reached for longer than the gateway repeats
+calls, or the gateway could not make the call. See DeliveryStatus.reason.
+"""
 DELIVERY_STATE_EXPIRED: DeliveryState.ValueType  # 7
 """Final: its time was over before it could be sent."""
 DELIVERY_STATE_CANCELLED: DeliveryState.ValueType  # 8
