@@ -109,7 +109,7 @@ async def test_a_token_file_that_appears_later_is_found(
     """The callers' file that names it was refused before."""
     async with serve(access) as harness, harness.client() as client:
         path = tmp_path / "callers.yaml"
-        path.write_text(path.read_text().replace("env: SHOP", "file: late"))
+        path.write_text(path.read_text().replace("env: SHOP", f"file: {tmp_path}/late"))
         access.reload_if_changed()
         await client.Send(make_send(), metadata=SHOP)
         (tmp_path / "late").write_text("a-token-of-the-shop-2")
