@@ -68,16 +68,23 @@ class BotsFileWatcher:
         """Look for changes until this is cancelled."""
         look = 0
         while True:
-            async with self._lock:
-                is_full = look % LOOKS_PER_FULL_LOOK == 0
-                paths = self._paths if is_full else self._places
-                found = await asyncio.to_thread(_read_fingerprint, paths)
-                # What makes a file invalid may be elsewhere, such as in the contracts.
-                if self.problems or found != self._known.get(paths):
-                    await self._reload()
+            await self.look(is_full=look % LOOKS_PER_FULL_LOOK == 0)
             self._tick()
             look += 1
             await asyncio.sleep(CHECK_SECONDS)
+
+    async def look(self, *, is_full: bool) -> None:
+        """Look for changes once, and take them up.
+
+        Args:
+            is_full: whether to look at every file, and not only at the directories.
+        """
+        async with self._lock:
+            paths = self._paths if is_full else self._places
+            found = await asyncio.to_thread(_read_fingerprint, paths)
+            # What makes a file invalid may be elsewhere, such as in the contracts.
+            if self.problems or found != self._known.get(paths):
+                await self._reload()
 
     async def update(self) -> bool:
         """Take up a change of BOTS_FILE at once; return whether there was one.

@@ -1,5 +1,6 @@
 """Changes of BOTS_FILE by commands, which keep what people wrote."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,16 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     write_secret_file(path, "canary-2")
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("canary-2\n", 0o640)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_keeps_its_owner(tmp_path: Path) -> None:
+    """A gateway of another user has to read what its operator wrote."""
+    path = tmp_path / "shop.secret"
+    write_secret_file(path, "canary")
+    owner = 12345 if os.geteuid() == 0 else os.geteuid()
+    os.chown(path, owner, -1)
+    write_secret_file(path, "canary-2")
+    assert path.stat().st_uid == owner
 
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,6}", fullmatch=True)
