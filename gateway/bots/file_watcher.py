@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 """The interval between looks at BOTS_FILE and the directories."""
 
+UNSTABLE_SECONDS = 0.02
+"""The pause before files that changed while they were read are read again."""
+
 LOOKS_PER_FULL_LOOK = 10
 """One of so many looks is at every file: some editors change a file in place."""
 
@@ -109,19 +112,27 @@ class BotsFileWatcher:
         self._main = paths[:1]
         self._places = (*self._main, *sorted({path.parent for path in paths}))
 
-    async def _reload(self) -> None:
-        # First the fingerprints: a change while the files are read is found later.
-        groups = {self._paths, self._main, self._places}
-        self._known = {
-            paths: await asyncio.to_thread(_read_fingerprint, paths) for paths in groups
-        }
-        try:
+    async def _load_whole(self) -> BotsFile:
+        """Load the files, again while they are being written.
+
+        A part of a file may be valid, and have fewer bots.
+        """
+        while True:
+            # First the fingerprints: a change while the files are read is found.
+            groups = {self._paths, self._main, self._places}
+            self._known = {
+                paths: await asyncio.to_thread(_read_fingerprint, paths)
+                for paths in groups
+            }
             loaded = await asyncio.to_thread(self._load)
-            read = await asyncio.to_thread(_read_fingerprint, self._paths)
-            if read != self._known.get(self._paths):
-                # It was being written: a part of a file may be valid. Look again soon.
-                self._known = {}
-                return
+            found = await asyncio.to_thread(_read_fingerprint, self._paths)
+            if found == self._known[self._paths]:
+                return loaded
+            await asyncio.sleep(UNSTABLE_SECONDS)
+
+    async def _reload(self) -> None:
+        try:
+            loaded = await self._load_whole()
             await self._apply(loaded.bots)
         except ConfigurationError as error:
             if error.problems != self.problems:

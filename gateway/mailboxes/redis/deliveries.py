@@ -264,14 +264,12 @@ class RedisDeliveryStore:
         """
         if self._replay_buffer.is_paused:
             return 0
+        # In random order: full mailboxes of one shard must not always be tried first.
+        shards = list(self._scanner.shards_with_due_deliveries)
+        random.shuffle(shards)
         listed = await self._list_members(
-            [
-                self._commands.list_due(shard, limit)
-                for shard in self._scanner.shards_with_due_deliveries
-            ]
+            [self._commands.list_due(shard, limit) for shard in shards]
         )
-        # Full mailboxes of one shard must not keep out those of the others.
-        random.shuffle(listed)
         entries = [
             self._commands.enter_delivery(ordering_key, delivery_id)
             for delivery_id, ordering_key in listed[:limit]
