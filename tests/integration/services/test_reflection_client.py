@@ -150,8 +150,8 @@ async def test_an_import_writes_a_file_only_if_it_can_be_served(
     output = tmp_path / "imported.binpb"
     async with reflecting(files, "v1alpha") as target:
         command = ("contracts", "import", "--reflect", target, "-o", str(output))
-        code, printed, _ = await run(*command)
-        assert code == 0
+        code, printed, errors = await run(*command)
+        assert code == 0, errors
         assert "/invoice {number}" in printed
     assert (await run("contracts", "check", str(output)))[0] == 0
     output.unlink()
