@@ -286,8 +286,9 @@ class MemoryDeliveryStore:
         """
         ordering_key = entry.delivery.ordering_key
         mailbox = self._mailboxes.find_mailbox(ordering_key)
-        if mailbox is not None and mailbox.remove_delivery(entry.delivery.delivery_id):
-            self._mailboxes.in_memory -= 1
+        if mailbox is not None:
+            if mailbox.remove_delivery(entry.delivery.delivery_id):
+                self._mailboxes.in_memory -= 1
             if not keeps_mailbox and not self._mailboxes.is_leased(ordering_key):
                 self._mailboxes.drop_if_empty(ordering_key, mailbox)
         self._end(entry, DeliveryResult(state=DeliveryState.CANCELLED, reason=reason))

@@ -382,8 +382,9 @@ class DeliveryMachine(MailboxMachine):
         if record.state is DeliveryState.ACCEPTED:
             del self.mail[key][record.position]
             self.removed += 1
-            if not self.mail[key] and key not in self.owners and not keep_mailbox:
-                self.forgotten(key)
+        is_empty = key in self.mail and not self.mail[key]
+        if is_empty and key not in self.owners and not keep_mailbox:
+            self.forgotten(key)
         record.end(DeliveryState.CANCELLED)
 
     def is_full(self, ordering_key: str, more: int) -> bool:

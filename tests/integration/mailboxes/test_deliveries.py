@@ -550,6 +550,17 @@ class TestSchedule:
         assert await enter(store) == 0
         assert await store.count_mailboxes() == 0
 
+    async def test_an_empty_mailbox_is_gone_with_the_last_that_waited_outside(
+        self, store: Store
+    ) -> None:
+        """A mailbox that its owner released empty is not kept for a scan."""
+        lease = await acquired(store, 1)
+        await put(store, 2, not_before=await store.tell_time() + 10)
+        await store.deliveries.cancel_delivery(id_of(1))
+        await store.mailboxes.release(lease)
+        await store.deliveries.cancel_delivery(id_of(2))
+        assert await store.count_mailboxes() == 0
+
     async def test_a_past_time_is_no_schedule(self, store: Store) -> None:
         at = await store.tell_time() - 10
         assert await put(store, 1, not_before=at) is DeliveryPutResult.STORED
