@@ -223,8 +223,8 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule()
     def a_day_passes(self) -> None:
-        """Let every state expire."""
-        self.run(self.store.pass_time(STATE_TTL + 1))
+        """Let every state expire, and everything else that is kept for a day."""
+        self.run(self.store.pass_time(STATE_TTL + 100))
         self.states.clear()
         self.a_day_has_passed()
 
