@@ -13,7 +13,7 @@ T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check docs bench bench-parts tdlib lock audit clean
+.PHONY: help setup run test explore unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check docs bench bench-parts tdlib lock audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ test: $(READY) $(if $(filter-out browser%,$(T)),,chromium) ## Run all tests (T=u
 	@echo "Each dot is a test that passed; the share of all tests stands at the end of a line."
 	$(BIN)/pytest -q $(if $(T),,$(SIDE_BY_SIDE)) tests/$(T)
 	@echo "All tests passed."
+
+explore: $(READY) ## Run the tests that make up their examples, with new ones each time
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) --hypothesis-profile=explore $$(grep -rlE "hypothesis" tests --include='test_*.py')
 
 unit: $(READY) ## Run the tests that start no server and no process
 	$(BIN)/pytest -q $(SIDE_BY_SIDE) tests/unit
