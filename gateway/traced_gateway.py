@@ -32,7 +32,7 @@ def traced(
     real_bot: bool,
     take_over: bool,
 ) -> None:
-    """Run the gateway and report the processing of each update to an address."""
+    """Run the gateway, and post a trace of the processing of each update to a URL."""
 
     def trace(settings: Settings) -> TracingInstrumentation:
         tracer = Tracer(turns_url, turns_key, settings.api_url, of_real_bot=real_bot)

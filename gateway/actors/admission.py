@@ -56,7 +56,8 @@ class AdmissionControl:
     def free_slots(self) -> int:
         """The number of actors that may start.
 
-        It is below 0 when paused actors have continued.
+        It is below 0 if actors continued after a pause while no slot was free: a pause
+        frees the slot of an actor, and its end does not wait for another one.
         """
         # Paused actors take no slots, so that a Bot API that fails for some chats does
         # not slow down others. The limit keeps one that fails for all from filling the
@@ -74,14 +75,14 @@ class AdmissionControl:
             self.slot_freed.set()
 
     def recount_stalled_commits(self) -> None:
-        """Count the actors that take no slot because the store does not answer them."""
+        """Count the actors that wait for the reply to a commit: they take no slot."""
         now = self._clock.uptime()
         self._stalled_commits = sum(
             lease.is_committing and lease.expires_at <= now for lease in self._running
         )
 
     def should_make_way(self, handled: int) -> bool:
-        """Return whether an actor has to end while other mailboxes are waiting.
+        """Return whether an actor has to release its mailbox for one that is waiting.
 
         Args:
             handled: the number of updates that the actor has processed.
@@ -90,7 +91,7 @@ class AdmissionControl:
 
     @contextlib.contextmanager
     def pause(self, lease: MailboxLease) -> Iterator[None]:
-        """Let the actor of a lease take no slot until the end of a `with` block."""
+        """Free the slot of the actor with this lease until the `with` block ends."""
         self._paused.add(lease)
         if self.has_backlog and self.free_slots > 0:
             self.slot_freed.set()

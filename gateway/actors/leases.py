@@ -69,7 +69,7 @@ class LeaseRenewer:
 
 
 class ActorLease:
-    """A mailbox lease that is kept alive, as its actor uses it.
+    """The lease of a running actor, which a background task renews.
 
     Attributes:
         mailbox_lease: the lease as granted by the store.
@@ -101,11 +101,11 @@ class ActorLease:
         self._admission = admission
 
     async def ensure_valid(self) -> None:
-        """Return when the lease is known to be valid, which is usually at once.
+        """Wait until the lease is known to be valid, which it usually is already.
 
-        Await this before every call with an effect. An actor whose lease was lost is
-        cancelled here. The step of a suspected update ends here, because the update
-        waits for something else now.
+        Await this before every call that another worker must not repeat. An actor whose
+        lease was lost is cancelled here. If the update is suspected of crashing its
+        workers, this also ends its current step.
         """
         if self.is_suspected:
             await self._step_limiter.end_step(self.mailbox_lease)
@@ -113,7 +113,7 @@ class ActorLease:
             await self._renewer.wait_for_renewal()
 
     async def await_pause(self, pause: Awaitable[None]) -> None:
-        """Await the pause before a retry, then return as `ensure_valid` does.
+        """Await the pause before a retry, then wait as `ensure_valid` does.
 
         The actor does not count against the limit of active actors meanwhile.
         """
@@ -122,7 +122,10 @@ class ActorLease:
         await self.ensure_valid()
 
     async def begin_step(self) -> None:
-        """Wait until a step of a suspected update may start, and record the start."""
+        """Wait until a step of a suspected update may start, and record the start.
+
+        A suspected update may crash its worker, so its steps run one at a time.
+        """
         await self._step_limiter.begin_step(self.mailbox_lease)
 
     async def end_step(self) -> None:
@@ -130,6 +133,6 @@ class ActorLease:
         await self._step_limiter.end_step(self.mailbox_lease)
 
     def clear_suspicion(self) -> None:
-        """Forget the owners that were lost, because the next update is another one."""
+        """Forget the lost owners: the update that they were lost with is finished."""
         self.mailbox_lease.owner_losses = self.mailbox_lease.owner_crashes = 0
         self.is_suspected = False

@@ -41,7 +41,7 @@ class SuspectStepLimiter:
         await self._mailboxes.record_step(lease, running=True)
 
     async def end_step(self, lease: MailboxLease) -> None:
-        """Record the end of the running step, if there is one, and let others start."""
+        """Record the end of the running step, if any, so that the next may start."""
         if lease in self._running:
             await self._mailboxes.record_step(lease, running=False)
             self.remove(lease)

@@ -53,7 +53,8 @@ class UserActor:
                 updates and deliveries.
 
         Raises:
-            LeaseLost: another worker has the lease; it continues after the last commit.
+            LeaseLost: another worker has the lease; it continues with the mail after
+                the last commit.
         """
         state = decode_user_state(lease.mailbox_lease.state)
         envelope: Envelope | None = lease.mailbox_lease.next_update

@@ -36,12 +36,12 @@ def run_conformance(
     """Examine services, print and write what was found, and return the exit code.
 
     Args:
-        own: targets of the services, such as "billing=localhost:50051".
+        own: the addresses of the services, such as "billing=localhost:50051".
         contracts: sources of contracts; none for the setting CONTRACTS.
         values: values of fields, such as "invoice_id=7".
         tls: the TLS files; None without TLS.
         known_failures: the file of known failures, or None.
-        seconds: the deadlines of calls, and of calls with a streamed response.
+        seconds: the deadline of a call, and that of a call with a streamed response.
         reports: the files to write by format, "json" and "junit".
 
     Raises:

@@ -26,7 +26,7 @@ def load_route_table() -> RouteTable:
 
 
 def print_routes(*, lock: bool) -> None:
-    """Print the route table, or with `lock` the contents for `routes.lock`."""
+    """Print the route table for people, or as the contents of `routes.lock`."""
     table = load_route_table()
     click.echo(
         table.format_lock_file() if lock else "\n".join(table.format_lines()),

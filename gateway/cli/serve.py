@@ -38,7 +38,8 @@ def run_gateway(
         workers: the number of processes; None to use the setting.
         worker_socket: the value of `--worker`; None without that option.
         instrument: returns the instrumentation that wraps the components.
-        program: the module that becomes a worker by `--worker`, and its arguments.
+        program: the module that runs as a worker if it is called with `--worker`, and
+            its further arguments.
         take_over: delete a webhook of the bot if its updates are polled.
 
     Raises:

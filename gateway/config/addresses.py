@@ -19,10 +19,10 @@ def is_loopback(host: str) -> bool:
 
 
 def check_public_webhook(url: HttpUrl) -> HttpUrl:
-    """Return an address to which Telegram's own servers send updates.
+    """Return the address of a webhook if Telegram's servers would use it.
 
     Raises:
-        ValueError: they would not.
+        ValueError: they would refuse it; the message says why.
     """
     if url.scheme != "https":
         raise ValueError("is not https, and Telegram sends updates to nothing else")

@@ -21,7 +21,8 @@ class Supervisor(Struct, frozen=True):
 
     Attributes:
         workers: the number of workers.
-        program: the module that becomes a worker by `--worker`, and its arguments.
+        program: the module that runs as a worker if it is called with `--worker`, and
+            its further arguments.
     """
 
     workers: int

@@ -78,7 +78,7 @@ def _suggest(setting: str) -> str:
 
 
 def load_service_defaults(env_file: str | None, problems: list[str]) -> ServiceDefaults:
-    """Load what the environment does not say about services.
+    """Load SERVICES_FILE: the settings of services that the environment does not set.
 
     Args:
         env_file: a file with settings that the environment does not have, or None.

@@ -70,7 +70,10 @@ class RequestBuilder(Struct, frozen=True):
         return _encode(request, route)
 
     def build_newer(self, route: Route) -> BuiltRequest:
-        """Build a request of a newer gateway, with fields and values unknown here."""
+        """Build a request as a newer gateway may send it.
+
+        It has fields and values that the contract of today does not know.
+        """
         request = self._build_message(route, 0, "hello")
         context: RequestContext = getattr(request, route.context_field)
         context.chat_type = _UNKNOWN_ENUM_VALUE  # type: ignore[assignment]  # newer

@@ -28,7 +28,7 @@ ALL_RULES = (*HEALTH_RULES, ANSWERS, *ROUTE_RULES)
 
 
 class ConformanceRun(Struct, frozen=True, kw_only=True):
-    """What a run examines, and how.
+    """The settings of a run: what it examines, and with which deadlines.
 
     Attributes:
         table: the routes.

@@ -83,7 +83,7 @@ class ServiceClient(Struct, frozen=True):
     async def cancel_after_start(
         self, route: Route, request: bytes, request_id: str
     ) -> None:
-        """Start a call, and cancel it: a stream after its first response."""
+        """Start a call, and cancel it soon: a stream after its first response."""
         with contextlib.suppress(aio.AioRpcError, TimeoutError):
             if route.is_streaming:
                 async for _ in self._stream(route, request, request_id):

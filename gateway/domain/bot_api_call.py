@@ -47,7 +47,7 @@ the Bot API has no idempotency key, so the user would get a message twice.
 
 
 def is_idempotent(method: str) -> bool:
-    """Return whether a method may be executed twice without a visible effect."""
+    """Return whether a second execution of a method has no visible effect."""
     return method.startswith(_IDEMPOTENT_PREFIXES)
 
 

@@ -139,7 +139,9 @@ def compute_delivery_id(bot_id: int, caller: str, idempotency_key: str) -> str:
 
 
 def compute_fingerprint(kind: DeliveryKind, request: bytes) -> bytes:
-    """Return the digest by which a repeated request is recognized.
+    """Return the digest that tells a repeated request from another one.
+
+    A caller may use an idempotency key again only for a request with the same digest.
 
     Args:
         kind: the request's kind.

@@ -9,7 +9,9 @@ from gateway.domain.update import Envelope
 
 
 class Instrumentation:
-    """Wraps components of a gateway; this base class wraps none.
+    """Lets other code, such as the sandbox, observe a gateway by wrapping its parts.
+
+    This base class wraps nothing.
 
     Each `around_` method returns the object to use in place of its argument.
     """

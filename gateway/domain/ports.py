@@ -259,7 +259,7 @@ class StreamingPreview(Protocol):
         """The minimum seconds between calls of `show`, given Telegram's limits."""
 
     async def show(self, text: str) -> None:
-        """Show the text so far, replacing the previous text.
+        """Show the text that was received so far, in place of the previous text.
 
         Calls must not overlap.
 

@@ -175,7 +175,7 @@ class OtherUpdate(UpdateBase, frozen=True, kw_only=True, eq=False):
 
     @property
     def expects_reply(self) -> bool:
-        """Whether it is a message to the bot from a chat that the bot is not in."""
+        """Whether it is a guest message, which comes from a chat without the bot."""
         return self.trigger_name == "guest_message"
 
 

@@ -76,7 +76,7 @@ class UserState(Struct, array_like=True):
     def mark_blocked(self, update_id: int | None = None) -> None:
         """Record that the user blocked the bot.
 
-        It ends with the next update of the user, which is the newest one then.
+        The next new update of the user shows that the bot is not blocked any more.
 
         Args:
             update_id: the update that is being processed; None if it is a delivery.
@@ -115,7 +115,10 @@ class UserState(Struct, array_like=True):
         return update_id in self.recent_ids
 
     def mark_handled(self, update_id: int, now: float) -> None:
-        """Add the update to the recent ids, and remove ids that are old enough."""
+        """Remember the id of a handled update, so that a duplicate is recognized.
+
+        Ids that are too old to be delivered again are removed.
+        """
         if update_id in self.recent_ids:
             return
         self.recent_ids.append(update_id)

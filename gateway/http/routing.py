@@ -25,7 +25,7 @@ def add_head_endpoints(endpoints: Endpoints) -> Endpoints:
 
 
 def find_handler(endpoints: Endpoints, method: str, path: str) -> Handler:
-    """Find the handler of a path, or of the paths under its first segment.
+    """Find the handler of a path: its own, or that of its first segment.
 
     Raises:
         HTTPMethodNotAllowed: the path has handlers for other methods only.

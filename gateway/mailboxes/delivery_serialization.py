@@ -36,7 +36,10 @@ _delivery_decoder = msgpack.Decoder(Delivery)
 
 
 class IdempotencyEntry(Struct, frozen=True, array_like=True):
-    """What is stored under a delivery id outside of the recipient's shard."""
+    """The entry under a delivery id: the recipient and the digest of the request.
+
+    It is in the shard of the id, so that it is found without knowing the recipient.
+    """
 
     fingerprint: bytes
     ordering_key: str
@@ -145,7 +148,7 @@ def encode_result(
     sent_parts: Sequence[SentPart] = (),
     maybe_repeated: bool = False,
 ) -> bytes:
-    """Return the signed part of a record that its owner writes with a state."""
+    """Return the result of a delivery as the signed part of its record."""
     result = _Result(reason, description, tuple(sent_parts), maybe_repeated)
     return _sign(_encode(result), delivery_id, ordering_key, state, signatures)
 

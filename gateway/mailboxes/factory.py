@@ -46,7 +46,7 @@ class OpenedMailboxes(NamedTuple):
 
     Attributes:
         mailboxes: the mailbox store.
-        cancellation_bus: carries stream cancellations past the mailboxes.
+        cancellation_bus: tells all workers that a user stopped a streamed reply.
         make_polling_lease: makes this worker's lease for fetching the updates of the
             bot with this user id.
         make_cooldowns: makes the shared cool-downs of the chats of the bot with this

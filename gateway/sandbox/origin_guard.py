@@ -30,7 +30,10 @@ async def reject_foreign_requests(
 
 
 def reject_other_hosts(pages: Mapping[Key, Page]) -> dict[Key, Page]:
-    """Wrap pages of the sandbox's gateway: respond with 403 to non-loopback hosts."""
+    """Wrap the handlers of a gateway: respond with 403 to requests for other hosts.
+
+    Only the names and addresses of this machine are allowed as hosts.
+    """
     return {key: _for_loopback(page) for key, page in pages.items()}
 
 

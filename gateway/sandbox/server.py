@@ -162,7 +162,9 @@ class Simulator:
         drop: bool = False,
         body: str | None = None,
     ) -> None:
-        """Queue a fault. A call consumes the first queued fault that matches it.
+        """Make the next matching calls fail.
+
+        Faults are queued; a call consumes the first one that matches it.
 
         Args:
             method: the method that fails, case-insensitive; "*" matches every method.

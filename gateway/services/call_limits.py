@@ -31,11 +31,13 @@ class CallLimits(Struct, frozen=True):
 
 
 class LimitedCall(Struct, eq=False):
-    """A call that waits until fewer calls of its service run; see `BoundCall`.
+    """A call of a service with a limit on concurrent calls. See `BoundCall`.
+
+    It waits until fewer calls of the service run.
 
     Attributes:
         rpc_call: the call.
-        places: has a place for each call that may run at once.
+        places: a semaphore with the number of calls that may run at once.
     """
 
     rpc_call: RpcCall
@@ -57,10 +59,10 @@ class LimitedCall(Struct, eq=False):
         return self.rpc_call.shows_typing
 
     async def call(self, internal_user_id: str | None) -> Any:  # noqa: ANN401 - as of `RpcCall.call`
-        """Wait for a place, and call the rpc.
+        """Wait until the limit admits another call, and call the rpc.
 
         Raises:
-            ServiceError: the call failed, or there was no place in its time.
+            ServiceError: the call failed, or too many calls ran until its deadline.
         """
         async with self._take_place():
             return await self.rpc_call.call(internal_user_id)

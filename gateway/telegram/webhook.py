@@ -57,7 +57,8 @@ class WebhookTarget:
         secrets: the accepted secrets, none of them empty: the current one, and the
             previous one during a rotation.
         receiver: enqueues the updates.
-        record_update: called with a record of each request without a secret.
+        record_update: called with a record of each request whose secret is missing or
+            wrong.
 
     Attributes:
         receiver: enqueues the updates.

@@ -68,7 +68,7 @@ def remove_sockets(worker_socket: Path) -> None:
 
 
 class LocalFailure:
-    """The result of a request that failed in this process, not in the other one."""
+    """The result of a request to a worker that failed because of this process."""
 
 
 class AggregatedEndpoints:

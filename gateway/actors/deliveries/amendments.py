@@ -46,5 +46,5 @@ def prepare_edit(request: AmendRequest) -> OutgoingMessage:
 
 
 def has_nothing_to_do(call: BotApiCall, reason: str) -> bool:
-    """Return whether the reason of a refusal means that the message is like that."""
+    """Return whether Telegram refused a change because the message already has it."""
     return reason in _ENDS.get(call.method, ())

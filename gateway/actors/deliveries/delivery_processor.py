@@ -78,7 +78,8 @@ class DeliveryProcessor:
             The next mail, as `MailboxStore.commit` does.
 
         Raises:
-            LeaseLost: another worker has the lease; it continues after the last call.
+            LeaseLost: another worker has the lease; it continues after the last Bot API
+                call that was recorded.
         """
         mailbox_lease = lease.mailbox_lease
         if not lease.is_suspected:

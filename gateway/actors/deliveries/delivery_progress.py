@@ -6,13 +6,14 @@ from gateway.domain.delivery import DeliveryResult, DeliveryState, SentPart
 
 
 class DeliveryProgress(Struct):
-    """How far a delivery was sent.
+    """The progress of a delivery: which of its Bot API calls were made.
 
     Attributes:
-        part: the number of the next call.
+        part: the number of the next call, from 0.
         sent_parts: the messages that Telegram accepted.
-        is_in_doubt: whether the previous call was skipped because it was in doubt.
-        was_skipped: whether any call was.
+        is_in_doubt: whether the previous call was skipped because an owner that was
+            lost may have made it.
+        was_skipped: whether any call was skipped for that reason.
         maybe_repeated: whether a call was repeated that may have had its effect.
     """
 
@@ -23,7 +24,7 @@ class DeliveryProgress(Struct):
     maybe_repeated: bool = False
 
     def skip(self) -> None:
-        """Continue with the next call, because the present one is in doubt."""
+        """Continue with the next call, because a lost owner may have made this one."""
         self.part += 1
         self.is_in_doubt = self.was_skipped = True
 

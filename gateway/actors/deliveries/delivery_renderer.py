@@ -36,10 +36,10 @@ class InvalidDelivery(Exception):
 
 
 class DeliveryRenderer:
-    """Renders deliveries by the rules of replies.
+    """Renders deliveries as Bot API calls, by the rules for replies.
 
-    The result is the same for each owner of a mailbox, because a new owner continues
-    where the lost one stopped.
+    Every owner of a mailbox has to get the same calls for a delivery, because a new
+    owner continues with the call at which the lost one stopped.
 
     Args:
         messenger: renders the messages.

@@ -35,7 +35,7 @@ Bot API gets time to recover."""
 
 
 class DeliverySender:
-    """Sends deliveries.
+    """Makes the Bot API calls of deliveries, and records each before it is made.
 
     Args:
         messenger: makes the calls.

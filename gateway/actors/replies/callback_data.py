@@ -54,7 +54,11 @@ def prepare_callback_data(
 
 
 def expand_callback_data(update: ButtonPress, state: UserState) -> ButtonPress:
-    """Replace the key of a pressed button by the stored data, if it is known."""
+    """Replace a stored payload's key in a pressed button's data by that payload.
+
+    Data that was too long for a button is stored in the state, and the button has its
+    key. An unknown key stays as it is.
+    """
     if update.callback_data is None:
         return update
     data = state.callback_payloads.get(update.callback_data)

@@ -45,7 +45,7 @@ class FullMailboxNotifier:
         self._notice_tasks: set[asyncio.Task[None]] = set()
 
     def report_refused(self, envelope: Envelope) -> None:
-        """Count a refused update, and send its user a notice unless one is recent."""
+        """Count a refused update, and notify its user unless that was done recently."""
         update = envelope.update
         record = ProcessingRecord(update_id=envelope.update_id, outcome=Outcome.REFUSED)
         if update is not None:

@@ -40,7 +40,10 @@ class StreamBuffer:
         self._changed.set()
 
     async def wait_for_more(self) -> bool:
-        """Wait until there is a text to show; return False if the text is complete."""
+        """Wait until there is more text to show, or until the text is complete.
+
+        Returns whether there is more text to show.
+        """
         if self.length == self.shown_length:
             self._changed.clear()
         with contextlib.suppress(TimeoutError):

@@ -137,7 +137,7 @@ class StreamRunner:
         return _build_result(read_task, buffer, preview)
 
     def stop(self, ordering_key: str, draft_id: int) -> None:
-        """Stop a stream if it is running here.
+        """Stop a streamed reply for its user, if it runs in this process.
 
         Args:
             ordering_key: the ordering key of the streamed reply.

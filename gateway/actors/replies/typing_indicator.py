@@ -27,9 +27,9 @@ class PendingIndicator(Struct, eq=False):
     """The typing indicator of one call, shown if the call lasts long enough.
 
     Attributes:
-        owner: shows the typing.
+        owner: sends the chat action to Telegram.
         update: the update that the call is for.
-        task: shows the typing; None before.
+        task: shows the typing repeatedly; None until the delay is over.
     """
 
     owner: "TypingIndicator"

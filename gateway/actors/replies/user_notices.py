@@ -29,7 +29,7 @@ _UNITS = (
 
 
 def build_notice(update: Update, text: str) -> Reply:
-    """Return a reply with a text for the user, in the form that fits the update.
+    """Return a reply with a text of the gateway, in the form that fits the update.
 
     For a pressed button, it is the answer to the callback query. Before a payment, it
     is the reason not to proceed. The reply is empty if the user did not write to the
@@ -50,7 +50,7 @@ def build_notice(update: Update, text: str) -> Reply:
 
 
 def build_error_reply(update: Update, error: ServiceError) -> Reply:
-    """Return a reply with the service's own text, or with a default one."""
+    """Return the reply after a failed call: the service's text, or a default one."""
     return build_notice(update, error.user_message or _default_error_text(error))
 
 

@@ -90,7 +90,7 @@ class Mailbox(Struct, eq=False):
         return next(ids, None)
 
     def record_owner_loss(self) -> float:
-        """Record that the owner was lost.
+        """Record that the owner of the lease was lost: it ended without releasing it.
 
         Returns:
             The seconds for which no worker may acquire the lease.

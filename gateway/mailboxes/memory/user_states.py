@@ -40,7 +40,7 @@ class UserStateCache:
         return entry.state if entry is not None and entry.expires_at > now else None
 
     def save(self, ordering_key: str, state: bytes, now: float) -> None:
-        """Save a state, and remove surplus and expired ones.
+        """Save a state, and remove up to two that are expired or too many.
 
         A save adds one entry and removes at most two: the number still shrinks, and no
         single save pays for a large clean-up.

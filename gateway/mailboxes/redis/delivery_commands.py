@@ -91,7 +91,7 @@ class DeliveryCommandFactory:
         return RedisCommand(shard.number, (b"GET", key))
 
     def expire_key(self, delivery_id: str) -> RedisCommand:
-        """Let an idempotency entry expire shortly after the record of an end now."""
+        """Let the idempotency entry of an ended delivery expire after its record."""
         shard, key = self._find_entry(delivery_id)
         lifetime = (RECORD_SECONDS + 60) * 1000
         return RedisCommand(shard.number, (b"PEXPIRE", key, lifetime))

@@ -95,13 +95,13 @@ class CommandExecutor:
                     timer.cancel()
 
     def fail_pending(self, shards: Collection[int]) -> None:
-        """Fail all commands with a timeout that wait for one of these shards."""
+        """Fail all commands that have a timeout and wait for one of these shards."""
         for command in (*self._unchecked, *self._timers):
             if command.shard in shards:
                 _fail_command(command)
 
     def release_orphaned_lease(self, ordering_key: str, token: str) -> None:
-        """Release the lease that an abandoned command may have acquired."""
+        """Release the lease that a command may have acquired after it was abandoned."""
         command = self._commands.release(ordering_key, token)
         command.reply.add_done_callback(consume_exception)
         # After that the lease has expired by itself.

@@ -85,7 +85,9 @@ class LeaseReader:
         stored: bytes,
         removed_id: int | None = None,
     ) -> Envelope | None:
-        """Decode the head of a mailbox that we have leased; reject forged ones before.
+        """Return the first genuine mail of a leased mailbox.
+
+        Forged mail before it is moved to the rejected letters.
 
         Args:
             ordering_key: the ordering key of the mailbox.

@@ -119,7 +119,7 @@ class ReplayBuffer:
         self._accepted[shard].pop((ordering_key, update_id), None)
 
     def detect_data_loss(self, generations: Iterable[tuple[int, bytes]]) -> None:
-        """Replay if a shard's generation has changed: the shard was emptied."""
+        """Replay the recent changes if a changed generation shows an emptied shard."""
         was_emptied = False
         for shard, generation in generations:
             was_emptied |= self._generations.get(shard, generation) != generation

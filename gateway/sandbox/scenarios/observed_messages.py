@@ -37,7 +37,10 @@ class _Shown(Struct, frozen=True):
 
 
 class ObservedMessages:
-    """Collects reactions. A match also consumes all earlier ones of its kind."""
+    """Collects the reactions of the bot that a user sees, until a step expects them.
+
+    A match also consumes all earlier reactions of the same kind.
+    """
 
     def __init__(self) -> None:
         self._came: dict[str, list[_Shown]] = {kind: [] for kind in KINDS}

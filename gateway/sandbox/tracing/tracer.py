@@ -54,8 +54,8 @@ class Tracer:
         url: the URL to post to.
         key: authenticates the gateway.
         api_url: the Bot API that the gateway uses.
-        of_real_bot: allow a Bot API elsewhere, and report the updates themselves, which
-            the page does not know.
+        of_real_bot: whether the bot is a real one: the Bot API may be on another
+            machine, and traces contain the updates, which the page does not know.
 
     Raises:
         ConfigurationError: a URL is not on this machine, or the key is empty.

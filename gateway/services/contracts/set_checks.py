@@ -90,7 +90,7 @@ def find_other_options(files: Files) -> Iterator[str]:
 def find_changed_types(files: Files) -> Iterator[str]:
     """Report fields of the gateway's messages that have another type in the set.
 
-    Missing and additional fields are those of another version.
+    Missing and additional fields are no problem: the set is of another version.
     """
     pool = descriptor_pool.Default()
     for file in files.values():

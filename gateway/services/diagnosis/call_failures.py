@@ -45,7 +45,7 @@ class CallFailures:
         self._recent: dict[tuple[str, str, ServiceProblem], _Repetitions] = {}
 
     def record(self, service: str, route_name: str, problem: ServiceProblem) -> None:
-        """Record a failure, and log it if it is the one that counts as a problem."""
+        """Record a failure, and log it if the failures of its kind become a problem."""
         self.forget_old()
         key = service, route_name, problem
         repetitions = self._recent.setdefault(key, _Repetitions(0, 0.0))

@@ -64,7 +64,7 @@ class ServiceMonitor:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with which service, and what to do, for operators."""
+        """The problems of the services: a line for each, with what to do about it."""
         unreachable = [
             f"{service}: {problem.explanation}"
             for service, problem in sorted(self._problems.items())
@@ -73,7 +73,7 @@ class ServiceMonitor:
 
     @property
     def up(self) -> Mapping[str, int]:
-        """By service: 0 if it is known that it cannot be called, or else 1."""
+        """For each service, 0 if it is known that it cannot be called, otherwise 1."""
         return {
             service: int(service not in self._problems)
             for service in self._channels.targets

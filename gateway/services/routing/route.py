@@ -69,7 +69,10 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         return self.trigger.kind not in DELIVERY_TRIGGERS
 
     def match_text(self, text: str) -> dict[str, Any] | None:
-        """Return the field values of a text; None if it does not match."""
+        """Return the values that the trigger's template reads from a text, by field.
+
+        None if the text does not match the template.
+        """
         template = self.trigger.template
         texts = template.parse(text) if template else ()
         if texts is None:

@@ -75,7 +75,11 @@ class BotProfile:
         self.is_username_known = False
 
     def is_due(self, now: float) -> bool:
-        """Return whether a call has to be made. `now` is the time of the loop."""
+        """Return whether the profile has to be synchronized.
+
+        Args:
+            now: the time of the event loop.
+        """
         if now < self._next_check_at:
             return False
         is_synced = self._is_menu_published and self._api.is_authorized

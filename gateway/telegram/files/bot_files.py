@@ -37,7 +37,7 @@ class _ServedBot(Struct, frozen=True):
 class BotFiles:
     """The files of the users of all bots. Used inside `async with`.
 
-    A bot takes part from the first URL or request on.
+    What belongs to one bot is created with its first URL or request.
 
     Args:
         find_config: returns the configuration of the bot with an id, or None.

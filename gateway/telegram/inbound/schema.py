@@ -129,7 +129,7 @@ class MessageHeader(UpdateHeader, kw_only=True):
     sender_business_bot: Raw = Raw()
 
     def get_origin(self) -> UpdateOrigin:
-        """Return who wrote it, where and when.
+        """Return who wrote the message, where and when.
 
         In a supergroup without topics a chain of replies also has a thread id, but no
         message can be sent to that thread. A bot writes on behalf of the owner of a

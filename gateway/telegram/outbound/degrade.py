@@ -26,7 +26,7 @@ _KEYBOARD_EDITS = frozenset(
 
 
 def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
-    """Remove or replace the rejected part of a call; None if that is impossible."""
+    """Return a call without the part that Telegram rejected; None if impossible."""
     if rejected is RejectedPart.EDIT:
         return _replace_edit(call)
     if rejected is RejectedPart.FORMAT and call.method == "sendMediaGroup":

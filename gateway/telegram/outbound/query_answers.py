@@ -63,7 +63,7 @@ def answer_query(
 
 
 def degrade_answer(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
-    """Remove the rejected part from all results; None if that is impossible."""
+    """Return an answer without the rejected part in any result; None if impossible."""
     name = _REMOVABLE_FIELDS.get(rejected)
     if name is None:
         return None

@@ -78,7 +78,7 @@ def find_limit_end(text: str, start: int, limit: int) -> int:
 
 
 def find_break(text: str, start: int, end: int) -> int:
-    """Find where to split: after the start, and at the end at the latest."""
+    """Return the position of a split between the start and the end of a range."""
     window = text[start:end]
     # A paragraph or line that ends early would make many short messages.
     for ending in ("\n\n", "\n"):

@@ -113,7 +113,7 @@ class PipelinedConnection:
             self._purge_length = 2 * len(self._queue) + PURGE_THRESHOLD
 
     def take_unsent(self) -> list[RedisCommand]:
-        """Remove and return the unsent commands whose callers still wait."""
+        """Remove the unsent commands, and return those whose callers still wait."""
         unsent = [command for command in self._queue if not command.reply.done()]
         self._queue.clear()
         return unsent

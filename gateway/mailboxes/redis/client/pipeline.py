@@ -122,7 +122,10 @@ class CommandPipeline(asyncio.Protocol):
         await self._closed
 
     def schedule_send(self) -> None:
-        """Send the queue at the end of this iteration. The pipeline must be idle."""
+        """Send the queued commands at the end of this iteration of the event loop.
+
+        No batch may be in flight or scheduled.
+        """
         self.is_idle = False
         asyncio.get_running_loop().call_soon(self._send_batch)
 

@@ -19,7 +19,7 @@ MIN_REDIS_VERSION = (7, 0)
 
 
 class ServerInspection(Struct, frozen=True):
-    """What the settings of a server say.
+    """The result of reading the settings of a Redis server.
 
     Attributes:
         description: its version and role, and how it keeps data, in words.

@@ -33,7 +33,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
 
     Attributes:
         bot_calls: the messages of the bot within a second.
-        paid_calls: those with `allow_paid_broadcast`, which do not count as the others.
+        paid_calls: the messages with `allow_paid_broadcast` within a second. They do
+            not count for `bot_calls`.
         chat_seconds: the average seconds between two messages in a private chat.
         chat_burst: the messages in a private chat that may come at once; the window is
             as many times `chat_seconds`.
@@ -60,7 +61,9 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
 
 
 class ChatHold(Struct, kw_only=True):
-    """A wait that is demanded of one chat; it begins with the first call into it.
+    """A wait that the simulator demands for one chat, by a 429.
+
+    It begins with the first call into the chat.
 
     Attributes:
         bot_id: the bot.

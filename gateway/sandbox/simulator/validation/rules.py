@@ -84,7 +84,7 @@ def strip_spaces(text: str) -> str:
 
 
 def number(value: object) -> int:
-    """Return a value, which may be a text, as an integer, or 0 if it is invalid."""
+    """Return a value as an integer, also from a text; 0 if it is invalid."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return 0
     try:
@@ -156,7 +156,7 @@ def is_url(value: object) -> bool:
 
 
 def media(parameters: Parameters, kind: str) -> str | Upload:
-    """Return a file that is sent by its id, by its URL, or with the call."""
+    """Return the file of a parameter: an id, a URL, or an uploaded file."""
     source = parameters.get(kind)
     if isinstance(source, str) and source.startswith("attach://"):
         source = parameters.get(source.removeprefix("attach://"), source)
