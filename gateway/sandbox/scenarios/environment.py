@@ -43,6 +43,7 @@ class Participant(Struct, eq=False):
         observed: the messages of the bot that this user has seen.
         since: the last message of the chat before the scenario began.
         update_id: the update of the user's last action, or None if there was none.
+        inline_query_id: the user's last inline query; empty if there was none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Participant(Struct, eq=False):
     observed: ObservedMessages
     since: int = 0
     update_id: int | None = None
+    inline_query_id: str = ""
 
 
 class Environment:

@@ -144,6 +144,29 @@ async def _press(
     environment.note_update(person, sent["update_id"])
 
 
+async def _search(environment: Environment, person: Participant, query: str) -> None:
+    """Type the name of the bot and a text, as in any chat."""
+    await environment.pace(person)
+    sent = await person.bot.manual_updates.make(
+        person.id, "inline_query", {"query": query}
+    )
+    person.inline_query_id = sent["content"]["id"]
+    environment.note_update(person, sent["update_id"])
+
+
+async def _see_result(
+    environment: Environment, person: Participant, title: Pattern
+) -> None:
+    """Wait for a result of the user's last inline query with this title."""
+
+    def is_there() -> bool:
+        titles = person.bot.queries.read_titles(person.inline_query_id)
+        return any(title.matches(each) for each in titles)
+
+    if not await environment.until(is_there, environment.within):
+        raise StepFailed(f"there was no such result within {environment.within:g} s")
+
+
 async def _see_button(
     environment: Environment, person: Participant, button: Pattern
 ) -> None:
@@ -256,6 +279,8 @@ USER_STEPS: Mapping[str, Verb] = {
     },
     "sees button": _verb(_pattern, _see_button),
     "sees nothing": _verb(_while, _see_nothing),
+    "searches": _verb(_text, _search),
+    "sees result": _verb(_pattern, _see_result),
     "gets from a service": _verb(_text, _deliver),
 }
 """The steps that follow a user's name."""

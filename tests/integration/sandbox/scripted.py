@@ -65,6 +65,16 @@ async def _answer(bot: Bot, update: dict[str, Any]) -> None:
         said = message.get("text") or f"{kind} {message.get('caption', '')}"
         text = f"{user['first_name']} ({user['language_code']}): {said}"
         await bot.result("sendMessage", chat_id=user["id"], text=text)
+    elif query := update.get("inline_query"):
+        result = {
+            "type": "article",
+            "id": "1",
+            "title": f"About {query['query']}",
+            "input_message_content": {"message_text": "found"},
+        }
+        await bot.result(
+            "answerInlineQuery", inline_query_id=query["id"], results=[result]
+        )
     elif update["my_chat_member"]["new_chat_member"]["status"] == "member":
         chat = update["my_chat_member"]["chat"]["id"]
         await bot.result("sendMessage", chat_id=chat, text="back")

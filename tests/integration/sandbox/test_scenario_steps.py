@@ -58,6 +58,11 @@ TRUE = {
         "ada sees button: Web",
         "ada sees: Choose",
     ],
+    "a result of an inline query": [
+        "ada searches: tea",
+        "ada sees result: '*tea'",
+        "ada sees nothing: 20ms",
+    ],
     "an attachment": ["ada attaches: sticker", "ada sees: '*: other'"],
     "a caption": ["ada attaches photo: look", "ada sees: '*: photo look'"],
     "no caption": ["ada attaches photo", "ada sees: '*: photo'"],
@@ -136,6 +141,23 @@ FALSE = {
     "a button that opens an address": (
         ["ada says: buttons", "ada presses: Web"],
         ["the bot does not hear of this button: it opens an address"],
+    ),
+    "another result": (
+        ["ada searches: tea", "ada sees result: coffee"],
+        ["there was no such result within 1 s"],
+    ),
+    "a result of an earlier search": (
+        [
+            "ada searches: tea",
+            "ada sees result: About tea",
+            "ada searches: coffee",
+            "ada sees result: About tea",
+        ],
+        ["there was no such result within 1 s"],
+    ),
+    "a result of somebody else": (
+        ["ada searches: tea", "grace sees result: About tea"],
+        ["there was no such result within 1 s"],
     ),
     "a button of somebody else": (
         ["ada says: buttons", "ada sees: Choose", "grace presses: Look"],

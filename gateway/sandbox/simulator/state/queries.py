@@ -54,6 +54,18 @@ class OpenQueries:
         """Add a request to join a chat."""
         self._note((chat_id, user_id))
 
+    def read_titles(self, query_id: str) -> list[str]:
+        """Return the titles of the results with which an inline query was answered."""
+        titles = []
+        for method, parameters in self.answers:
+            if method == "answerInlineQuery" and query_id == str(
+                parameters.get("inline_query_id")
+            ):
+                results = rules.json_value(parameters, "results", "results")
+                if isinstance(results, list):
+                    titles += [str(result.get("title", "")) for result in results]
+        return titles
+
     def _note(self, key: object) -> None:
         self._open[key] = True
         if len(self._open) > MAX_QUERIES:
