@@ -68,6 +68,16 @@ _own = click.option(
 )
 
 
+_commands = click.option(
+    "--run",
+    "commands",
+    multiple=True,
+    metavar="NAME[@FOLDER]=COMMAND",
+    help="Start your own service in a folder, to listen on the port PORT; may be"
+    " repeated.",
+)
+
+
 _keep = click.option(
     "--keep",
     type=Path,
@@ -84,14 +94,7 @@ _keep = click.option(
 )
 @click.option("--page-port", default=8081, show_default=True, help="Port of the page.")
 @click.option("--take-over", is_flag=True, help="Delete the bot's webhook.")
-@click.option(
-    "--run",
-    "commands",
-    multiple=True,
-    metavar="NAME[@FOLDER]=COMMAND",
-    help="Start your own service in a folder, to listen on the port PORT; may be"
-    " repeated.",
-)
+@_commands
 @click.option(
     "--watch",
     is_flag=True,
@@ -200,11 +203,13 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
 @sandbox.command("run")
 @click.argument("files", nargs=-1, required=True, type=Path, metavar="FILE...")
 @_own
+@_commands
 @click.option("--json", type=Path, metavar="FILE", help="Write a report as JSON.")
 @click.option("--junit", type=Path, metavar="FILE", help="Write a report as JUnit XML.")
 def sandbox_run(
     files: tuple[Path, ...],
     own: tuple[str, ...],
+    commands: tuple[str, ...],
     json: Path | None,
     junit: Path | None,
 ) -> None:
@@ -215,7 +220,7 @@ def sandbox_run(
     """
     from gateway.cli.sandbox import play_scenarios
 
-    sys.exit(play_scenarios(files, own, json, junit))
+    sys.exit(play_scenarios(files, own, commands, json, junit))
 
 
 def _refuse_options(context: click.Context) -> None:

@@ -14,7 +14,11 @@ from gateway.sandbox.launcher import launch
 from gateway.sandbox.launcher.chat_file import ChatFile
 from gateway.sandbox.launcher.development import Development
 from gateway.sandbox.launcher.gateway_bots import find_name_problems
-from gateway.sandbox.launcher.own_services import add_targets
+from gateway.sandbox.launcher.own_services import (
+    OwnService,
+    add_targets,
+    read_commands,
+)
 from gateway.sandbox.launcher.service_targets import read_targets
 from gateway.sandbox.launcher.stack import Secrets
 from gateway.sandbox.simulator.limits.flood_limits import LimitSettings
@@ -67,7 +71,11 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
 
 
 def play_scenarios(
-    files: Sequence[Path], own: Sequence[str], json: Path | None, junit: Path | None
+    files: Sequence[Path],
+    own: Sequence[str],
+    given_commands: Sequence[str],
+    json: Path | None,
+    junit: Path | None,
 ) -> int:
     """Play scenarios and return the exit code."""
     from gateway.sandbox.scenarios.parser import read_scenarios
@@ -76,6 +84,7 @@ def play_scenarios(
     problems: list[str] = []
     scenarios = []
     targets: dict[str, str] = {}
+    commands: list[OwnService] = []
     services = load_route_table().service_names
     try:
         scenarios = read_scenarios(files)
@@ -83,6 +92,10 @@ def play_scenarios(
         problems += error.problems
     try:
         targets = read_targets(own, services)
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        commands = read_commands(given_commands, services)
     except ConfigurationError as error:
         problems += error.problems
     for option, path in (("--json", json), ("--junit", junit)):
@@ -93,8 +106,9 @@ def play_scenarios(
     played = run_scenarios(
         scenarios,
         services,
-        targets,
+        add_targets(commands, targets),
         settings=_get_contract_settings(),
+        commands=commands,
         json=json,
         junit=junit,
     )

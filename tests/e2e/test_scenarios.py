@@ -121,13 +121,15 @@ async def test_a_bad_file_is_reported_before_anything_starts(tmp_path: Path) -> 
     bad = tmp_path / "bad.yaml"
     bad.write_text("users: [ada]\nsteps:\n- ada shouts: hi\n- wait: long\n")
     missing = tmp_path / "no" / "report.xml"
-    code, output, errors = await run("run", bad, "--junit", missing, "--service", "x=y")
+    own = ("--service", "x=y", "--run", "x=y")
+    code, output, errors = await run("run", bad, "--junit", missing, *own)
     assert code == 2
     assert output == ""
-    shouts, waits, service, junit = errors.splitlines()
+    shouts, waits, service, command, junit = errors.splitlines()
     assert shouts.startswith(f"telegram-gateway: {bad}:3: there is no step")
     assert waits.startswith(f"telegram-gateway: {bad}:4: needs a time")
     assert "--service x=y" in service
+    assert "--run x=y" in command
     assert junit.endswith("there is no such directory")
 
 
@@ -152,6 +154,16 @@ async def test_a_teams_own_service_is_tested(tmp_path: Path) -> None:
         )
     assert code == 0, output + errors
     assert [name for name, _ in backend.calls] == ["SendMessage"]
+
+
+async def test_a_service_that_does_not_start_ends_it(tmp_path: Path) -> None:
+    """Exit code 1, before a scenario could fail for another reason."""
+    any_file = tmp_path / "any.yaml"
+    any_file.write_text("users: [ada]\nsteps: [wait: 10m]")
+    code, output, errors = await run("run", any_file, "--run", "conversation=false")
+    assert code == 1
+    assert output == ""
+    assert "the service conversation ended by itself with code 1" in errors
 
 
 async def test_ctrl_c_ends_it(tmp_path: Path) -> None:

@@ -23,8 +23,11 @@ import aiohttp
 from gateway.background import BackgroundTasks
 from gateway.sandbox.launcher.development import Development, check_contracts
 from gateway.sandbox.launcher.own_services import running_services
-from gateway.sandbox.launcher.service_targets import LOOPBACK, port_problem
-from gateway.sandbox.launcher.stack import samples_answer
+from gateway.sandbox.launcher.service_targets import (
+    LOOPBACK,
+    accepts_connections,
+    port_problem,
+)
 from gateway.sandbox.launcher.subprocesses import (
     ProcessExited,
     StopRequested,
@@ -89,7 +92,7 @@ async def run_dev(
                         "sample services",
                         samples,
                         os.environ,
-                        lambda: samples_answer(samples_port),
+                        lambda: accepts_connections(samples_port),
                         files=development.watch_samples(),
                     )
                 )

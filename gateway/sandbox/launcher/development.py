@@ -20,11 +20,13 @@ class Development(Struct, frozen=True, kw_only=True):
         commands: the own services to start.
         contracts: the files and folders with the contracts.
         watch: whether processes are started again when their files change.
+        wait_for_services: whether to wait until own services accept connections.
     """
 
     commands: Sequence[OwnService] = ()
     contracts: Sequence[Path] = ()
     watch: bool = False
+    wait_for_services: bool = False
 
     def watch_contracts(self) -> WatchedFiles | None:
         """Return the files with whose change the gateway is started again, or None."""

@@ -11,12 +11,17 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError
-from gateway.sandbox.launcher.service_targets import LOOPBACK, free_ports
+from gateway.sandbox.launcher.service_targets import (
+    LOOPBACK,
+    accepts_connections,
+    free_ports,
+)
 from gateway.sandbox.launcher.subprocesses import Program, Subprocesses
 from gateway.sandbox.launcher.watched_files import WatchedFiles
 
@@ -97,7 +102,9 @@ async def running_services(
     commands: Sequence[OwnService],
     targets: Mapping[str, str],
     *,
+    variables: Mapping[str, str] | None = None,
     watch: bool,
+    wait: bool = False,
 ) -> AsyncIterator[None]:
     """Run services within the block.
 
@@ -105,7 +112,9 @@ async def running_services(
         children: runs them.
         commands: start them. PORT in their environment is the port to listen on.
         targets: the addresses at which the gateway calls them.
+        variables: further variables of their environment.
         watch: whether a service is started again when one of its files changes.
+        wait: whether to wait until each service accepts connections.
 
     Raises:
         ProcessExited: a service cannot be started.
@@ -113,6 +122,7 @@ async def running_services(
     inherited = {
         name: value for name, value in os.environ.items() if name not in _SECRETS
     }
+    inherited.update(variables or {})
     async with AsyncExitStack() as stack:
         for each in commands:
             port = targets[each.name].rpartition(":")[2]
@@ -124,5 +134,8 @@ async def running_services(
                 has_children=True,
             )
             files = WatchedFiles([each.folder]) if watch else None
-            await stack.enter_async_context(children.running_program(program, files))
+            ready = partial(accepts_connections, int(port)) if wait else None
+            await stack.enter_async_context(
+                children.running_program(program, files, ready)
+            )
         yield

@@ -1,5 +1,6 @@
 """The addresses of the sandbox's services, and checks of ports."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -79,6 +80,15 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind((LOOPBACK, 0))
         return [int(probe.getsockname()[1]) for probe in probes]
+
+
+async def accepts_connections(port: int) -> bool:
+    """Return whether a server accepts connections on a port."""
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.close()
+        return True
+    return False
 
 
 def port_problem(port: int) -> str:

@@ -6,7 +6,6 @@ the call settings of services reach the gateway, and nothing of a file `.env`, s
 no real bot is affected.
 """
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,7 +26,11 @@ from gateway.sandbox.launcher.gateway_bots import (
     set_webhooks,
 )
 from gateway.sandbox.launcher.own_services import running_services
-from gateway.sandbox.launcher.service_targets import LOOPBACK, call_settings
+from gateway.sandbox.launcher.service_targets import (
+    LOOPBACK,
+    accepts_connections,
+    call_settings,
+)
 from gateway.sandbox.launcher.subprocesses import Subprocesses
 from gateway.sandbox.server import USERNAME, Simulator
 from gateway.sandbox.simulator.limits.flood_limits import LimitSettings
@@ -77,15 +80,6 @@ class Ports(Struct, frozen=True, kw_only=True):
     def gateway_url(self) -> str:
         """The gateway's base URL."""
         return f"http://{LOOPBACK}:{self.gateway}"
-
-
-async def samples_answer(port: int) -> bool:
-    """Return whether the sample services accept connections on a port."""
-    with contextlib.suppress(OSError):
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-        writer.close()
-        return True
-    return False
 
 
 @asynccontextmanager
@@ -159,7 +153,7 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
                     "sample services",
                     samples,
                     {**kept, "DELIVERY_TARGET": ports.delivery_target},
-                    lambda: samples_answer(ports.samples),
+                    lambda: accepts_connections(ports.samples),
                     files=development.watch_samples(),
                 )
             )
@@ -168,7 +162,9 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
                 children,
                 development.commands,
                 service_targets,
+                variables={"DELIVERY_TARGET": ports.delivery_target},
                 watch=development.watch,
+                wait=development.wait_for_services,
             )
         )
         environment = {

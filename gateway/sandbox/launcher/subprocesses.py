@@ -122,21 +122,25 @@ class Subprocesses:
         return self._running_again(program, ready, files, check)
 
     def running_program(
-        self, program: Program, files: WatchedFiles | None = None
+        self,
+        program: Program,
+        files: WatchedFiles | None = None,
+        ready: Callable[[], Awaitable[bool]] | None = None,
     ) -> AbstractAsyncContextManager[None]:
-        """Run any program as a subprocess within the block, without a wait for it.
+        """Run any program as a subprocess within the block.
 
         Args:
             program: the program.
             files: the files with whose change it is started again; None for never.
+            ready: returns whether it is ready; None if nothing waits for it.
 
         Raises:
-            ProcessExited: it cannot be started.
+            ProcessExited: it cannot be started, or was not ready in time.
             StopRequested: a signal came before.
         """
         if files is None:
-            return self._running_once(program, _is_ready)
-        return self._running_again(program, None, files, _is_ready)
+            return self._running_once(program, ready or _is_ready)
+        return self._running_again(program, ready, files, _is_ready)
 
     @asynccontextmanager
     async def _running_once(

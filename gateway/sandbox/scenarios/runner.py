@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from gateway.background import BackgroundTasks
+from gateway.sandbox.launcher.development import Development
+from gateway.sandbox.launcher.own_services import OwnService
 from gateway.sandbox.launcher.service_targets import free_ports, resolve_targets
 from gateway.sandbox.launcher.stack import Ports, run_stack
 from gateway.sandbox.launcher.subprocesses import (
@@ -36,6 +38,7 @@ async def run_scenarios(
     targets: Mapping[str, str],
     *,
     settings: Mapping[str, str] | None = None,
+    commands: Sequence[OwnService] = (),
     json: Path | None = None,
     junit: Path | None = None,
 ) -> int:
@@ -46,6 +49,7 @@ async def run_scenarios(
         services: the names of all routed services, as in their settings.
         targets: addresses of services that replace samples.
         settings: further settings of the gateway.
+        commands: start the services of the developer.
         json: the path of the JSON report, or None.
         junit: the path of the JUnit report, or None.
 
@@ -76,6 +80,7 @@ async def run_scenarios(
                 settings={"LOG_LEVEL": "ERROR", **(settings or {})},
                 max_users=_MAX_USERS,
                 bots=_list_bots(scenarios),
+                development=Development(commands=commands, wait_for_services=True),
             ) as environment:
                 reports = await children.run_during(
                     _play_all(scenarios, environment, ports)
