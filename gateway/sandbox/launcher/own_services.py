@@ -17,12 +17,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.launcher.program import Program
 from gateway.sandbox.launcher.service_targets import (
     LOOPBACK,
     accepts_connections,
     free_ports,
 )
-from gateway.sandbox.launcher.subprocesses import Program, Subprocesses
+from gateway.sandbox.launcher.subprocesses import Subprocesses
 from gateway.sandbox.launcher.watched_files import WatchedFiles
 
 _SECRETS = ("TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET")

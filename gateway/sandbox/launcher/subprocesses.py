@@ -8,20 +8,17 @@ one after the other. They inherit the sandbox's output.
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
-from msgspec import Struct
-
 from gateway.background import cancel_and_wait
+from gateway.sandbox.launcher.program import Program, start_program
 from gateway.sandbox.launcher.restarting_process import RestartingProcess
 from gateway.sandbox.launcher.watched_files import WatchedFiles
 
@@ -32,7 +29,6 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 """Timeout until a process has ended; after it the process is killed."""
 _POLL_SECONDS = 0.05
-_SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 class ProcessExited(Exception):
@@ -41,24 +37,6 @@ class ProcessExited(Exception):
 
 class StopRequested(Exception):
     """A signal requested the stop of the sandbox."""
-
-
-class Program(Struct, frozen=True, kw_only=True):
-    """What is run as a subprocess.
-
-    Attributes:
-        name: its name in messages.
-        arguments: the path or name of the program, and its arguments.
-        environment: its complete environment.
-        directory: where it runs; None for the directory of this process.
-        has_children: whether signals go to the processes that it has started, too.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    directory: Path | None = None
-    has_children: bool = False
 
 
 async def _is_ready() -> bool:
@@ -147,7 +125,7 @@ class Subprocesses:
         self, program: Program, ready: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[None]:
         try:
-            process = await self._start(program)
+            process = await start_program(program, self._output)
         except OSError as error:
             raise ProcessExited(
                 f"the {program.name} cannot be started: {error.strerror}"
@@ -169,7 +147,7 @@ class Subprocesses:
     ) -> AsyncIterator[None]:
         restarting = RestartingProcess(
             program.name,
-            partial(self._start, program),
+            partial(start_program, program, self._output),
             partial(_end, has_children=program.has_children),
             files,
             check,
@@ -184,17 +162,6 @@ class Subprocesses:
         finally:
             self._restarting_tasks.remove(task)
             await cancel_and_wait(task)
-
-    async def _start(self, program: Program) -> Process:
-        return await asyncio.create_subprocess_exec(
-            *program.arguments,
-            stdin=DEVNULL,
-            stdout=self._output,
-            env=program.environment,
-            cwd=program.directory,
-            process_group=0,
-            preexec_fn=_end_with_parent(),
-        )
 
     async def watch(self) -> None:
         """Wait for `stop`.
@@ -285,9 +252,3 @@ def _signal_group(process: Process, number: signal.Signals) -> None:
 def _signal(process: Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(number)
-
-
-def _end_with_parent() -> Callable[[], object] | None:
-    """Return a hook that makes Linux end the process with the sandbox, or None."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    return partial(prctl, _SET_PARENT_DEATH_SIGNAL, signal.SIGTERM) if prctl else None

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.launcher import subprocesses as module
+from gateway.sandbox.launcher.program import Program
 from gateway.sandbox.launcher.subprocesses import (
     ProcessExited,
-    Program,
     StopRequested,
     Subprocesses,
 )
@@ -136,11 +136,35 @@ async def test_a_signal_ends_a_start(file: Path, children: Subprocesses) -> None
             pytest.fail("it does not answer")
 
     running = asyncio.create_task(run())
-    await wait_until(lambda: file.exists() and file.read_text())
+    await wait_until(lambda: running.done() or (file.exists() and file.read_text()))
     children.stop()
     with pytest.raises(StopRequested):
         await running
     assert group_is_gone(file)
+
+
+async def test_a_start_copies_no_process(start: Start) -> None:
+    """A copy of a process in which gRPC runs crashes in one of ten cases."""
+    copies: list[int] = []
+    os.register_at_fork(before=lambda: copies.append(os.getpid()))
+    async with start("polite"):
+        assert not copies
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do it")
+async def test_a_child_ends_with_a_sandbox_that_is_killed(file: Path) -> None:
+    """Otherwise its ports would be taken when the sandbox is started again."""
+    words = ("-P", "-m", "tests.integration.sandbox.parent", str(file))
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, *words, env=environment
+    )
+    await wait_until(lambda: file.exists() and file.read_text())
+    parent.kill()
+    await parent.wait()
+    # It may stay as a zombie, which has no command line, until init notices its end.
+    command_line = Path(f"/proc/{file.read_text()}/cmdline")
+    await wait_until(lambda: not command_line.exists() or not command_line.read_bytes())
 
 
 async def test_work_ends_with_its_result_while_children_run(
@@ -222,6 +246,33 @@ async def test_a_program_that_does_not_exist_is_reported(
     with pytest.raises(ProcessExited, match="the service cannot be started: No such"):
         async with children.running_program(program):
             pytest.fail("it does not run")
+
+
+async def test_a_program_that_may_not_be_run_is_reported(
+    children: Subprocesses, file: Path
+) -> None:
+    file.write_text("no program")
+    program = Program(name="service", arguments=(str(file),), environment={})
+    with pytest.raises(ProcessExited, match="the service cannot be started: Perm"):
+        async with children.running_program(program):
+            pytest.fail("it does not run")
+
+
+async def test_a_program_gets_its_environment_folder_and_signals(
+    tmp_path: Path, children: Subprocesses, file: Path
+) -> None:
+    """Python ignores SIGPIPE: a program that inherited it would not end with a pipe."""
+    script = f"exec > {file}; echo $A; pwd; kill -PIPE $$; echo alive"
+    program = Program(
+        name="service",
+        arguments=("sh", "-c", script),
+        environment={"A": "1", "PATH": os.environ["PATH"]},
+        directory=tmp_path,
+    )
+    async with children.running_program(program):
+        with pytest.raises(ProcessExited, match="by itself with code -13"):
+            await children.watch()
+    assert file.read_text() == f"1\n{tmp_path}\n"
 
 
 async def test_an_error_while_files_are_watched_is_not_hidden(

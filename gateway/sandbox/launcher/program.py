@@ -1,0 +1,78 @@
+"""Starts a program that ends with this process.
+
+A function that Python runs in the child before the program (`preexec_fn`) would be
+simpler. But it needs a copy of this process, and where gRPC's threads run, one in ten
+copies crashes before it becomes the program.
+"""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from gateway.sandbox.launcher import become_program
+
+
+class Program(Struct, frozen=True, kw_only=True):
+    """What is run as a subprocess.
+
+    Attributes:
+        name: its name in messages.
+        arguments: the path or name of the program, and its arguments.
+        environment: its complete environment.
+        directory: where it runs; None for the directory of this process.
+        has_children: whether signals go to the processes that it has started, too.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path | None = None
+    has_children: bool = False
+
+
+async def start_program(program: Program, output: int | None) -> Process:
+    """Start a program in a process group of its own, and wait until it runs.
+
+    Args:
+        program: the program.
+        output: the file descriptor for its output, or None for that of this process.
+
+    Raises:
+        OSError: it cannot be run.
+    """
+    reading, writing = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", become_program.__file__),
+            *(str(os.getpid()), str(writing), *program.arguments),
+            stdin=DEVNULL,
+            stdout=output,
+            env=program.environment,
+            cwd=program.directory,
+            process_group=0,
+            pass_fds=(writing,),
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    try:
+        number = await asyncio.to_thread(_read_all, reading)
+    except BaseException:
+        process.kill()
+        raise
+    if number:
+        await process.wait()
+        raise OSError(int(number), os.strerror(int(number)))
+    return process
+
+
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
