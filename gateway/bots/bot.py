@@ -147,13 +147,17 @@ class BotFactory:
             )
         )
         observe_update = instrumentation.around_observe(
-            partial(_observe_update, self._metrics, config.name)
+            partial(_observe_update, self._metrics, config.name), config.id
         )
         reply_sender = ReplySender(
             messenger, services, clock, patience=settings.reply_patience
         )
         typing_indicator = TypingIndicator(messenger, self._typing_timer)
-        stream_runner = StreamRunner(messenger, typing_indicator)
+        stream_runner = StreamRunner(
+            messenger,
+            typing_indicator,
+            None if previous is None else previous.stream_runner,
+        )
         actor = UserActor(
             mailboxes,
             UpdateProcessor(

@@ -89,9 +89,10 @@ class BotRegistry:
     def stop_stream(self, ordering_key: str, draft_id: int) -> None:
         """Stop a streamed reply if it is running here."""
         bot_id, _, _ = ordering_key.partition("/")
-        for bot in (self._bots.get(bot_id), self._retired.get(bot_id)):
-            if bot is not None:
-                bot.stream_runner.stop(ordering_key, draft_id)
+        # A bot also stops the streams of those that it replaced.
+        bot = self._bots.get(bot_id) or self._retired.get(bot_id)
+        if bot is not None:
+            bot.stream_runner.stop(ordering_key, draft_id)
 
     async def close(self) -> None:
         """Cancel the notices that are being sent."""

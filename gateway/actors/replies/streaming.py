@@ -17,7 +17,7 @@ import logging
 from math import inf
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gateway.actors.leases import ActorLease
 from gateway.actors.replies.stream_buffer import StreamBuffer
@@ -69,20 +69,46 @@ class StreamResult(Struct, frozen=True):
     error: ServiceError | None = None
 
 
+class RunningStreams(Struct, frozen=True):
+    """The streamed replies that run in this process.
+
+    Attributes:
+        read_tasks: the tasks that read them.
+        early_stops: the stops for streams that are not running here, oldest first, with
+            the time of the loop.
+    """
+
+    read_tasks: dict[StreamKey, asyncio.Task[Reply | None]] = field(
+        default_factory=dict
+    )
+    early_stops: dict[StreamKey, float] = field(default_factory=dict)
+
+
 class StreamRunner:
-    """Runs the streamed replies of this worker."""
+    """Runs the streamed replies of a bot in this worker.
+
+    Args:
+        messenger: sends the replies.
+        typing_indicator: shows that a reply is being written.
+        previous: the runner that this one replaces, whose streams may still run.
+
+    Attributes:
+        streams: the streams of this runner and of all that it replaced.
+    """
 
     def __init__(
         self,
         messenger: Messenger,
         typing_indicator: TypingIndicator,
+        previous: "StreamRunner | None" = None,
     ) -> None:
         self._messenger = messenger
         self._typing_indicator = typing_indicator
-        self._read_tasks: dict[StreamKey, asyncio.Task[Reply | None]] = {}
-        self._early_stops: dict[StreamKey, float] = {}
-        """The stops for streams that are not running here, oldest first, with the time
-        of the loop."""
+        self.streams: RunningStreams = (
+            previous.streams if previous else RunningStreams()
+        )
+        self._read_tasks = self.streams.read_tasks
+        self._early_stops = self.streams.early_stops
 
     async def run_stream(
         self,

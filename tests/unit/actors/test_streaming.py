@@ -383,6 +383,27 @@ async def test_an_answer_that_begins_again_can_be_stopped(harness: Harness) -> N
         assert (await new).stopped
 
 
+async def test_a_stream_can_be_stopped_after_its_runner_was_replaced_twice(
+    harness: Harness,
+) -> None:
+    """As by two reloads of the contracts while it runs."""
+    service = Service(harness)
+    service.ends()
+    held = await harness.serve(build_accepted(2, "hi"))
+    update = build_message(1, "hi")
+    match = harness.services.route(update)
+    assert match is not None
+    typing = TypingIndicator(harness.messenger)
+    first = StreamRunner(harness.messenger, typing)
+    second = StreamRunner(harness.messenger, typing, first)
+    third = StreamRunner(harness.messenger, typing, second)
+    running = asyncio.create_task(first.run_stream(match, update, "u", held))
+    await service.says("one")
+    third.stop(update.ordering_key, 1)
+    async with asyncio.timeout(LIMIT):
+        assert (await running).stopped
+
+
 async def test_a_fault_in_showing_is_logged_without_a_text(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
