@@ -1,7 +1,7 @@
 """Remembers the failures of calls of services that were reached."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from msgspec import Struct
 
@@ -77,6 +77,10 @@ class CallFailures:
                         "problem": problem,
                     },
                 )
+
+    def forget_services(self, kept: Container[str]) -> None:
+        """Forget the failures of all services but those that are kept."""
+        self._recent = {key: it for key, it in self._recent.items() if key[0] in kept}
 
     def describe(self) -> list[str]:
         """Describe the current problems, one line each."""

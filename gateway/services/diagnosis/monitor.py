@@ -89,7 +89,8 @@ class ServiceMonitor:
             route_name: the route of the call.
             problem: why it failed. A service that cannot be reached is left to `run`.
         """
-        if problem.is_of_call:
+        # A turn that began with older routes may have called a service that is gone.
+        if problem.is_of_call and service in self._channels.targets:
             self._call_failures.record(service, route_name, problem)
 
     def replace_services(self, rpc_services: Mapping[str, Collection[str]]) -> None:
@@ -99,8 +100,11 @@ class ServiceMonitor:
             rpc_services: as in the constructor.
         """
         self._rpc_services = rpc_services
-        for service in self._problems.keys() - self._channels.targets.keys():
-            del self._problems[service]
+        targets = self._channels.targets
+        for findings in (self._problems, self._probed_at):
+            for service in findings.keys() - targets.keys():
+                del findings[service]
+        self._call_failures.forget_services(targets)
 
     async def run(self) -> None:
         """Watch the services until this task is cancelled."""

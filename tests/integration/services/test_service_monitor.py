@@ -1,6 +1,7 @@
 """The monitor reports each change of a service's state once."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -15,6 +16,7 @@ from gateway.services.diagnosis.monitor import (
     ServiceMonitor,
     list_rpc_services,
 )
+from gateway.services.diagnosis.problems import ServiceProblem
 from gateway.services.router import GrpcServiceRouter
 from tests.factories import build_command
 from tests.support.services.health import NOT_SERVING, SERVING, Health
@@ -170,3 +172,18 @@ async def test_failing_calls_of_a_reached_service_are_reported_once(
         [vars(it) for it in caplog.records if it.name.startswith("gateway.")]
     )
     assert set(monitor.up.values()) == {1}
+
+
+async def test_a_service_that_is_gone_leaves_no_problem() -> None:
+    """Nor does a turn that still calls it by the routes with which it began."""
+    async with ServiceChannels({"PROFILE": "127.0.0.1:1"}) as channels:
+        monitor = ServiceMonitor(channels, {}, lambda: 0.0)
+        fail = functools.partial(
+            monitor.record_failure, "PROFILE", "/profile", ServiceProblem.UNIMPLEMENTED
+        )
+        fail()
+        assert len(monitor.problems) == 1
+        channels.replace({}, {})
+        monitor.replace_services({})
+        fail()
+        assert monitor.problems == []
