@@ -66,8 +66,9 @@ class LiveServices:
         Raises:
             ConfigurationError: they cannot be served; nothing was changed.
         """
-        difference = compare_tables(self._running.table, loaded.table)
-        if difference.is_empty:
+        # Routes may differ in fields of which the difference of the tables is silent.
+        digest = compute_digest(loaded.table)
+        if digest == self.digest:
             # Remember which files the routes are from.
             self._running = loaded
             return
@@ -76,6 +77,7 @@ class LiveServices:
         if problems:
             raise ConfigurationError(problems)
         table = choose_streaming(loaded.table, services)
+        difference = compare_tables(self._running.table, loaded.table)
         self._channels.replace(
             {name: it.target for name, it in services.items()},
             get_own_tls_files(services),
@@ -86,7 +88,7 @@ class LiveServices:
         self._factory.replace_routes(table, router)
         self._bots.rebuild()
         self._running, self._services = loaded, services
-        self.digest = compute_digest(loaded.table)
+        self.digest = digest
         logger.info(
             "contracts_changed",
             extra={

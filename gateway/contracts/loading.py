@@ -85,6 +85,8 @@ def compute_digest(table: RouteTable) -> str:
             route.method,
             route.service,
             route.description,
+            route.requires_signature,
+            route.shows_typing,
             route.request_type.DESCRIPTOR.full_name,
             route.response_type.DESCRIPTOR.full_name,
         )

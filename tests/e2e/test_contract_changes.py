@@ -129,6 +129,26 @@ def read_digest(metrics: str) -> str:
     return line.partition('"')[2].partition('"')[0]
 
 
+async def test_a_field_that_a_request_gained_is_filled(path: Path) -> None:
+    """The triggers are the same as before."""
+    files = FileDescriptorSet.FromString(path.read_bytes())
+    [request] = [
+        message
+        for file in files.file
+        for message in file.message_type
+        if message.name == "GetInvoiceRequest"
+    ]
+    kept = [type(it).FromString(it.SerializeToString()) for it in request.field]
+    del request.field[:]
+    request.field.extend(it for it in kept if it.name != "typed")
+    put(path).write_bytes(files.SerializeToString())
+    async with serving(path) as (gateway, _):
+        assert await gateway.ask("/invoice 2") == "invoice 2 of 7, asked as"
+        put(path)
+        answer = "invoice 2 of 7, asked as /invoice 2"
+        await wait_until_found(lambda: gateway.answers("/invoice 2", answer))
+
+
 async def test_a_call_that_runs_ends_as_it_began(path: Path) -> None:
     """A turn keeps the table with which it began, and the user gets its answer."""
     put(path)
