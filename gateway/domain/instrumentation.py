@@ -23,9 +23,9 @@ class Instrumentation:
         return accept
 
     def around_observe(
-        self, observe: Callable[[ProcessingRecord], None]
+        self, observe: Callable[[ProcessingRecord], None], bot_id: int
     ) -> Callable[[ProcessingRecord], None]:
-        """Wrap the function that is called when an update has been processed."""
+        """Wrap the function that is called when an update of a bot was processed."""
         return observe
 
     def around_count_rejected_part(

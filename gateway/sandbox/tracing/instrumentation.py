@@ -38,10 +38,10 @@ class TracingInstrumentation(Instrumentation):
         return self._tracer.accepting(accept)
 
     def around_observe(
-        self, observe: Callable[[ProcessingRecord], None]
+        self, observe: Callable[[ProcessingRecord], None], bot_id: int
     ) -> Callable[[ProcessingRecord], None]:
-        """Trace the outcome of an update."""
-        return self._tracer.observing(observe)
+        """Trace the outcome of an update of a bot."""
+        return self._tracer.observing(observe, bot_id)
 
     def around_count_rejected_part(
         self, count: Callable[[str], None]

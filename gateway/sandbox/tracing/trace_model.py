@@ -28,7 +28,7 @@ class UpdateTrace(Struct, kw_only=True):
 
     Attributes:
         update_id: the id of the update.
-        bot_id: the id of the bot, or 0 while it is unknown.
+        bot_id: the id of the bot.
         kind: the update type.
         route: the route, or an empty string if there is none.
         outcome: the outcome, or an empty string while the update is processed.

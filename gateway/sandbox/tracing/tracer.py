@@ -46,6 +46,9 @@ MAX_TEXT_LENGTH = 1_000
 MAX_LOSSES = 100
 """Maximum number of losses of one reply."""
 
+_TraceKey = tuple[int, int]
+"""The id of a bot and the id of an update, which is unique only within its bot."""
+
 
 class Tracer:
     """Collects traces and posts them.
@@ -70,10 +73,10 @@ class Tracer:
         self._of_real_bot = of_real_bot
         self._url = url
         self._key = key
-        self._records: OrderedDict[int, UpdateTrace] = OrderedDict()
-        self._changed: set[int] = set()
+        self._records: OrderedDict[_TraceKey, UpdateTrace] = OrderedDict()
+        self._changed: set[_TraceKey] = set()
         self._wanted = asyncio.Event()
-        self._current: ContextVar[int] = ContextVar("update_id", default=0)
+        self._current: ContextVar[_TraceKey | None] = ContextVar("update", default=None)
         self._sending: ContextVar[bool] = ContextVar("sending", default=False)
 
     def accepting(
@@ -82,54 +85,57 @@ class Tracer:
         """Wrap `accept`: record when an update arrived and when it was stored."""
 
         async def accept_and_note(envelope: Envelope) -> None:
-            if self._record(envelope.update_id).outcome:  # delivered again
+            bot_id, _, _ = envelope.ordering_key.partition("/")
+            key = int(bot_id), envelope.update_id
+            if self._record(key).outcome:  # delivered again
                 await accept(envelope)
                 return
             if self._of_real_bot:
-                self._record(envelope.update_id).update = msgspec.Raw(envelope.body)
+                self._record(key).update = msgspec.Raw(envelope.body)
             start = time.time()
             arrived_at = start if envelope.arrived_at is None else envelope.arrived_at
-            self.note("received", arrived_at, start, of=envelope.update_id)
+            self.note("received", arrived_at, start, of=key)
             await accept(envelope)
-            self.note("stored", start, time.time(), of=envelope.update_id)
+            self.note("stored", start, time.time(), of=key)
 
         return accept_and_note
 
     def observing(
-        self, observe: Callable[[ProcessingRecord], None]
+        self, observe: Callable[[ProcessingRecord], None], bot_id: int
     ) -> Callable[[ProcessingRecord], None]:
-        """Wrap `observe`: record the outcome, and the commit that just ended."""
+        """Wrap `observe` of a bot: record the outcome, and the commit before it."""
 
         def observe_and_note(view: ProcessingRecord) -> None:
             observe(view)
             # What the actor does next, such as a delivery, belongs to no update.
-            self._current.set(0)
+            self._current.set(None)
             if view.update_id is None:
                 return
-            record = self._record(view.update_id)
+            key = bot_id, view.update_id
+            record = self._record(key)
             if record.outcome:
                 return
             record.kind, record.route = view.update_type, view.route or ""
             record.outcome, record.fault = view.outcome, view.error or ""
             record.request_id = view.request_id or ""
             record.telegram_user_id = view.telegram_user_id or 0
-            self._touch(view.update_id)
+            self._touch(key)
             if view.outcome is not Outcome.REFUSED:
                 now = time.time()
                 last = max((step.end for step in record.steps), default=now)
-                self.note("committed", last, now, view.outcome, of=view.update_id)
+                self.note("committed", last, now, view.outcome, of=key)
 
         return observe_and_note
 
     def begin(self, update_id: int, bot_id: int) -> None:
         """Set the update that this task processes."""
-        record = self._record(update_id)
-        record.bot_id = bot_id
-        self._current.set(0 if record.outcome else update_id)
+        key = bot_id, update_id
+        record = self._record(key)
+        self._current.set(None if record.outcome else key)
         if record.outcome:  # delivered again: not a part of the trace
             return
         start = max((step.end for step in record.steps), default=time.time())
-        self.note("waited", start, time.time(), of=update_id)
+        self.note("waited", start, time.time(), of=key)
 
     def note(
         self,
@@ -139,7 +145,7 @@ class Tracer:
         detail: str = "",
         *,
         failed: bool = False,
-        of: int = 0,
+        of: _TraceKey | None = None,
     ) -> None:
         """Record a step.
 
@@ -149,18 +155,19 @@ class Tracer:
             end: when it ended, in seconds since the epoch.
             detail: a short description.
             failed: whether the step failed.
-            of: the update, or 0 for the one that this task processes.
+            of: the update; None for the one that this task processes.
         """
-        update_id = of or self._current.get()
-        if update_id:
+        key = of or self._current.get()
+        if key:
             step = Step(name=name, start=start, end=end, detail=detail, failed=failed)
-            self._record(update_id).steps += (step,)
-            self._touch(update_id)
+            self._record(key).steps += (step,)
+            self._touch(key)
 
     @property
     def current(self) -> int:
-        """The update that this task processes, or 0."""
-        return self._current.get()
+        """The id of the update that this task processes, or 0."""
+        key = self._current.get()
+        return key[1] if key else 0
 
     def counting(self, count: Callable[[str], None]) -> Callable[[str], None]:
         """Wrap `count`: also record each part that is dropped from a reply."""
@@ -203,22 +210,22 @@ class Tracer:
             self._note_loss(f"Telegram refused {detail}")
 
     def _note_loss(self, loss: str) -> None:
-        update_id = self._current.get()
-        if update_id and len(self._record(update_id).losses) < MAX_LOSSES:
-            self._record(update_id).losses += (loss,)
-            self._touch(update_id)
+        key = self._current.get()
+        if key and len(self._record(key).losses) < MAX_LOSSES:
+            self._record(key).losses += (loss,)
+            self._touch(key)
 
     def note_request(self, request: str) -> None:
         """Record the request to a service."""
-        if update_id := self._current.get():
-            self._record(update_id).request = request
-            self._touch(update_id)
+        if key := self._current.get():
+            self._record(key).request = request
+            self._touch(key)
 
     def note_reply(self, reply: Reply) -> None:
         """Record the reply of a service."""
-        if update_id := self._current.get():
-            self._record(update_id).reply = _as_text(reply)
-            self._touch(update_id)
+        if key := self._current.get():
+            self._record(key).reply = _as_text(reply)
+            self._touch(key)
 
     async def run(self) -> None:
         """Post changed traces until cancelled."""
@@ -245,22 +252,23 @@ class Tracer:
         except (aiohttp.ClientError, TimeoutError):
             self._changed |= changed  # retry with the next post
 
-    def _encode_traces(self, changed: set[int]) -> bytes:
+    def _encode_traces(self, changed: set[_TraceKey]) -> bytes:
         """Encode the traces of the changed updates."""
-        records = [self._records.get(update_id) for update_id in sorted(changed)]
+        records = [self._records.get(key) for key in sorted(changed)]
         return msgspec.json.encode([record for record in records if record])
 
-    def _record(self, update_id: int) -> UpdateTrace:
-        record = self._records.get(update_id)
+    def _record(self, key: _TraceKey) -> UpdateTrace:
+        record = self._records.get(key)
         if record is None:
-            record = UpdateTrace(update_id=update_id)
-            self._records[update_id] = record
+            bot_id, update_id = key
+            record = UpdateTrace(update_id=update_id, bot_id=bot_id)
+            self._records[key] = record
             if len(self._records) > MAX_TRACES:
                 self._records.popitem(last=False)
         return record
 
-    def _touch(self, update_id: int) -> None:
-        self._changed.add(update_id)
+    def _touch(self, key: _TraceKey) -> None:
+        self._changed.add(key)
         self._wanted.set()
 
 
