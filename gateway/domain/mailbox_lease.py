@@ -8,7 +8,7 @@ LEASE_SECONDS = 3.0
 """How long a lease lasts without being renewed."""
 
 
-class MailboxLease(Struct, eq=False):
+class MailboxLease(Struct, eq=False, weakref=True):
     """The right to process the updates of a mailbox until the lease expires.
 
     Leases are compared by identity: an old lease of a mailbox and its successor may

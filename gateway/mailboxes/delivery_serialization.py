@@ -76,6 +76,10 @@ class StoredRecord(NamedTuple):
     record: DeliveryRecord
     owner: str
     """The token of the lease under which a part was begun; see `NO_OWNER`."""
+    facts: bytes
+    """The signed part that never changes."""
+    report: str
+    """The report policy."""
 
 
 def wrap_delivery(delivery: Delivery) -> Envelope:
@@ -177,7 +181,7 @@ def decode_record(
             result = _result_decoder.decode(
                 _verify(result_bytes, *identity, state, signatures)
             )
-        owner = words[3].decode()
+        owner, report = words[3].decode(), words[6].decode()
         record = DeliveryRecord(
             delivery_id=delivery_id,
             ordering_key=ordering_key,
@@ -196,7 +200,22 @@ def decode_record(
         )
     except (ValueError, IndexError, DecodeError, ValidationError):
         raise ForgedEntry("the record of a delivery is not readable") from None
-    return StoredRecord(record, owner)
+    return StoredRecord(record, owner, facts_bytes, report)
+
+
+def make_lost_record(ordering_key: str, delivery_id: str, now: float) -> DeliveryRecord:
+    """Return a record of a delivery of which nothing may be sent."""
+    return DeliveryRecord(
+        delivery_id=delivery_id,
+        ordering_key=ordering_key,
+        caller="",
+        idempotency_key="",
+        state=DeliveryState.FAILED,
+        sequence_number=0,
+        reason="record_lost",
+        accepted_at=now,
+        updated_at=now,
+    )
 
 
 def _sign(

@@ -238,9 +238,9 @@ class RedisDeadLetters:
         stored = await self._execute(commands.read_record(ordering_key, delivery_id))
         record = None
         if stored is not None:
-            record, _ = decode_record(
+            record = decode_record(
                 stored, delivery_id, ordering_key, self._signatures
-            )
+            ).record
         command = commands.replay_delivery(delivery, record)
         if await self._execute(command) != 1:
             return False

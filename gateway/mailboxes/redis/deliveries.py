@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from msgspec import DecodeError, structs
+from msgspec import DecodeError
 
 from gateway.domain.delivery import (
     Delivery,
@@ -36,6 +36,7 @@ from gateway.mailboxes.delivery_serialization import (
     decode_delivery,
     decode_idempotency_entry,
     decode_record,
+    make_lost_record,
     wrap_delivery,
 )
 from gateway.mailboxes.redis.client.command import (
@@ -47,9 +48,10 @@ from gateway.mailboxes.redis.client.command import (
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.delivery_commands import (
     CANCELLED,
-    COLLAPSED,
     DeliveryCommandFactory,
+    RecordOrigin,
 )
+from gateway.mailboxes.redis.delivery_replays import DeliveryReplays
 from gateway.mailboxes.redis.executor import CommandExecutor
 from gateway.mailboxes.redis.lease_reader import LeaseReader
 from gateway.mailboxes.redis.mailbox_scanner import MailboxScanner
@@ -107,6 +109,7 @@ class RedisDeliveryStore:
         self._leases = leases
         self._scanner = scanner
         self._replay_buffer = replay_buffer
+        self._replays = DeliveryReplays(replay_buffer, commands, clock)
         self._clock = clock
         self._signatures = signatures
         self._tokens = tokens
@@ -152,9 +155,9 @@ class RedisDeliveryStore:
             result = _PUT_RESULTS[reply]
             # A repeated put may find the delivery that it stored itself.
             if result in _STORED_RESULTS or command.send_count > 1:
-                self._remember_put(delivery, replaced_id, command.shard)
+                self._remember_put(delivery, replaced_id)
             return result
-        self._remember_put(delivery, replaced_id, command.shard)
+        self._remember_put(delivery, replaced_id)
         envelope = wrap_delivery(delivery)
         head: Envelope | None = envelope
         if len(reply) > 1:
@@ -182,9 +185,13 @@ class RedisDeliveryStore:
         if record is None:
             return None
         if record.record.state is DeliveryState.CANCELLED:
-            self._remember_end(
-                entry.ordering_key, delivery_id, CANCELLED, command.shard
+            self._replays.remember_end(
+                entry.ordering_key,
+                delivery_id,
+                CANCELLED,
+                RecordOrigin(record.facts, record.report),
             )
+            self._expire_key(delivery_id)
         return record.record
 
     async def begin_part(
@@ -198,6 +205,7 @@ class RedisDeliveryStore:
     ) -> DeliveryRecord:
         """Record that a Bot API call begins. See `DeliveryStore.begin_part`."""
         missing: Delivery | None = None
+        now = self._clock.now()
         while True:
             command = self._commands.begin_part(
                 lease,
@@ -214,13 +222,22 @@ class RedisDeliveryStore:
                 break
             missing = await self._read_head(lease.ordering_key)
             if missing is None or missing.delivery_id != delivery_id:
-                return self._make_lost_record(lease.ordering_key, delivery_id)
+                return make_lost_record(lease.ordering_key, delivery_id, now)
         stored = self._decode_record(reply, lease.ordering_key, delivery_id)
         if stored is None:
-            return self._make_lost_record(lease.ordering_key, delivery_id)
+            return make_lost_record(lease.ordering_key, delivery_id, now)
+        record = stored.record
         if stored.owner == lease.token:  # we began this part, or the one before it
-            return structs.replace(stored.record, is_part_begun=False)
-        return stored.record
+            record.is_part_begun = False
+        if not record.state.is_final and (resolves_doubt or not record.is_part_begun):
+            self._replays.remember_begin(
+                lease,
+                delivery_id,
+                part,
+                sent_parts,
+                RecordOrigin(stored.facts, stored.report),
+            )
+        return record
 
     async def commit_delivery(
         self,
@@ -243,9 +260,13 @@ class RedisDeliveryStore:
             now=self._clock.now() if dead_letter_reason else 0.0,
         )
         reply = await self._executor.execute(command)
+        origin = self._replays.find_origin(lease, delivery_id)
         if reply == 0:
+            if dead_letter_reason is None:
+                await self._end_uncommitted(lease, delivery_id, result, origin)
             raise LeaseLost("the lease's token is not the mailbox's current one")
-        self._remember_end(lease.ordering_key, delivery_id, result, command.shard)
+        self._replays.remember_end(lease.ordering_key, delivery_id, result, origin)
+        self._expire_key(delivery_id)
         if not isinstance(reply, bytes):
             return None
         if self._replay_buffer.is_paused:  # an update with a lower id may be replayed
@@ -429,49 +450,32 @@ class RedisDeliveryStore:
             )
             return None
 
-    def _make_lost_record(self, ordering_key: str, delivery_id: str) -> DeliveryRecord:
-        """Return a record of a delivery of which nothing may be sent."""
-        now = self._clock.now()
-        return DeliveryRecord(
-            delivery_id=delivery_id,
-            ordering_key=ordering_key,
-            caller="",
-            idempotency_key="",
-            state=DeliveryState.FAILED,
-            sequence_number=0,
-            reason="record_lost",
-            accepted_at=now,
-            updated_at=now,
-        )
-
-    def _remember_put(self, delivery: Delivery, replaced_id: str, shard: int) -> None:
-        """Keep a delivery for a while, and the end of the one that it replaced."""
-
-        def replay() -> Sequence[RedisCommand]:
-            now = self._clock.now()
-            return (
-                self._commands.claim_key(delivery, now),
-                self._commands.put_delivery(delivery, "", now, is_replay=True),
-            )
-
-        key = delivery.ordering_key, delivery.delivery_id
-        self._replay_buffer.add(key, replay, shard)
-        if replaced_id:
-            self._remember_end(delivery.ordering_key, replaced_id, COLLAPSED, shard)
-
-    def _remember_end(
-        self, ordering_key: str, delivery_id: str, result: DeliveryResult, shard: int
+    async def _end_uncommitted(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        result: DeliveryResult,
+        origin: RecordOrigin,
     ) -> None:
-        """Keep the end of a delivery for a while.
+        """End a delivery whose lease is lost, unless another owner has begun a call.
 
-        Its idempotency entry expires with its record. Nobody waits for that, because
-        otherwise the entry expires later.
+        A Redis that lost its last second may have lost the lease.
         """
-        self._replay_buffer.add(
-            (ordering_key, f"end {delivery_id}"),
-            lambda: (self._commands.end_delivery(ordering_key, delivery_id, result),),
-            shard,
-        )
+        arguments = lease.ordering_key, delivery_id, result, origin, lease.token
+        self._replays.remember_end(*arguments)
+        await self._executor.execute(self._commands.end_delivery(*arguments))
+
+    def _remember_put(self, delivery: Delivery, replaced_id: str) -> None:
+        """Remember a delivery for a replay, and the end of the one that it replaced."""
+        self._replays.remember_put(delivery, replaced_id)
+        if replaced_id:
+            self._expire_key(replaced_id)
+
+    def _expire_key(self, delivery_id: str) -> None:
+        """Let the idempotency entry of an ended delivery expire with its record.
+
+        Nobody waits for that, because otherwise the entry expires later.
+        """
         command = self._commands.expire_key(delivery_id)
         command.reply.add_done_callback(consume_exception)
         loop = asyncio.get_running_loop()

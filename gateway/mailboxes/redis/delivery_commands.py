@@ -3,6 +3,7 @@
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 from gateway.domain.delivery import (
     RECORD_SECONDS,
@@ -46,6 +47,21 @@ FULL_RETRY_MS = 1000
 BULK_OFFSET_MS = 10**15
 """Added to the times of bulk deliveries among the scheduled ones, so that no scan finds
 them to be due. It is the year 33658; the sum is exact in a double."""
+
+
+class RecordOrigin(NamedTuple):
+    """What a record has from the beginning, so that a lost record can be made again.
+
+    Attributes:
+        facts: the signed facts; no bytes if they are unknown.
+        report: the report policy.
+    """
+
+    facts: bytes
+    report: str
+
+
+UNKNOWN_ORIGIN = RecordOrigin(b"", "none")
 
 
 class DeliveryCommandFactory:
@@ -256,10 +272,57 @@ class DeliveryCommandFactory:
             _RECORD_MS,
         )
 
-    def end_delivery(
-        self, ordering_key: str, delivery_id: str, result: DeliveryResult
+    def replay_begin(
+        self,
+        lease_token: str,
+        delivery_id: str,
+        ordering_key: str,
+        part: int,
+        sent_parts: Sequence[SentPart],
+        origin: RecordOrigin,
     ) -> RedisCommand:
-        """End a delivery again, if Redis has lost its end."""
+        """Record again that a Bot API call began, if Redis has lost that."""
+        key = ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        so_far = DeliveryResult(state=DeliveryState.SENDING, sent_parts=sent_parts)
+        return call_script(
+            self._scripts.replay_begin,
+            shard,
+            (
+                shard.mailbox_prefix + key,
+                shard.pending,
+                shard.record_prefix + delivery_id.encode(),
+                shard.scheduled,
+            ),
+            key,
+            delivery_id,
+            lease_token,
+            part,
+            self._encode_result(delivery_id, ordering_key, so_far),
+            origin.facts,
+            origin.report,
+            _RECORD_MS,
+        )
+
+    def end_delivery(
+        self,
+        ordering_key: str,
+        delivery_id: str,
+        result: DeliveryResult,
+        origin: RecordOrigin = UNKNOWN_ORIGIN,
+        uncommitted_token: str = "",
+    ) -> RedisCommand:
+        """End a delivery again, if Redis has lost its end.
+
+        Args:
+            ordering_key: the key of its mailbox.
+            delivery_id: its id.
+            result: its end.
+            origin: the origin of its record, which is made if it is missing.
+            uncommitted_token: the token of an owner whose commit was refused: then
+                nothing changes if another owner has begun a call. An empty string if
+                the end was committed.
+        """
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
@@ -278,6 +341,9 @@ class DeliveryCommandFactory:
             result.state.value,
             self._encode_result(delivery_id, ordering_key, result),
             _RECORD_MS,
+            origin.facts,
+            origin.report,
+            uncommitted_token,
         )
 
     def replay_delivery(

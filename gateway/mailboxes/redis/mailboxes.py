@@ -207,7 +207,7 @@ class RedisMailboxStore:
         # it was sent more than once.
         if reply == 0 or (reply == 2 and command.send_count == 1):
             raise LeaseLost("the lease's token is not the mailbox's current one")
-        self._replay_buffer.remove(lease.ordering_key, update_id, command.shard)
+        self._replay_buffer.remove((lease.ordering_key, update_id), command.shard)
         if not isinstance(reply, bytes):
             return None
         if self._replay_buffer.is_paused:  # an update with a lower id may be replayed

@@ -13,8 +13,7 @@ Repeating the put of an update that was not lost has no effect. Updates that thi
 has finished are not replayed: the commit is later than the put, so a Redis that lost
 the update has also lost the commit.
 
-Of a delivery its put and its end are replayed, because the end has to be remembered:
-the same request may be repeated at any time.
+Other changes are added as functions that make commands: see `delivery_replays.py`.
 """
 
 import logging
@@ -108,15 +107,16 @@ class ReplayBuffer:
         accepted = self._accepted[shard]
         now = self._clock.uptime()
         accepted[key] = now, change
+        accepted.move_to_end(key)  # it may replace an earlier change
         # At most two per added update, so that the number shrinks in small steps.
         for oldest in list(islice(accepted, 2)):
             time, _ = accepted[oldest]
             if time < now - REPLAY_WINDOW_SECONDS:
                 del accepted[oldest]
 
-    def remove(self, ordering_key: str, update_id: int, shard: int) -> None:
-        """Remove a finished update."""
-        self._accepted[shard].pop((ordering_key, update_id), None)
+    def remove(self, key: ReplayKey, shard: int) -> None:
+        """Remove a finished update, or a change that a later one replaces."""
+        self._accepted[shard].pop(key, None)
 
     def detect_data_loss(self, generations: Iterable[tuple[int, bytes]]) -> None:
         """Replay the recent changes if a changed generation shows an emptied shard."""

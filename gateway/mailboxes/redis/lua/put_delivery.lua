@@ -16,6 +16,17 @@
 --       in ARGV, and nothing was changed
 local record = read_record(KEYS[5])
 if record then
+  if ARGV[6] == '0' and record.state == 'sending' and record.position == '-' then
+    -- A replay, in which the begin of a call came before the mail.
+    local position = find_position(KEYS[1])
+    if not position then return 2 end
+    redis.call('ZREM', KEYS[3], '') -- removes nothing, see below
+    redis.call('ZADD', KEYS[1], position, ARGV[3])
+    record.position = position
+    redis.call('SET', KEYS[5], write_record(record, get_now()))
+    redis.call('ZADD', KEYS[3], 'NX', get_now(), ARGV[1])
+    return 1
+  end
   if ARGV[4] == '' or redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[4] then return 0 end
   -- This token has the lease already: the first reply was lost. Start the lease again.
   -- The ZREM removes nothing. If a full Redis accepts a script's first write, it accepts

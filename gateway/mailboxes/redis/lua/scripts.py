@@ -23,6 +23,7 @@ _DELIVERY_SCRIPTS = frozenset(
         "commit_delivery",
         "cancel_delivery",
         "end_delivery",
+        "replay_begin",
         "enter_delivery",
         "replay_delivery",
     }
@@ -55,6 +56,7 @@ class Scripts(Struct, frozen=True):
     cancel_delivery: Script
     enter_delivery: Script
     end_delivery: Script
+    replay_begin: Script
     replay_delivery: Script
     list_due: Script
     list_bulk: Script
