@@ -17,14 +17,25 @@ from gateway.conformance.report import (
 )
 from gateway.conformance.runner import ALL_RULES, ConformanceRun
 from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.launcher.own_services import (
+    OwnService,
+    add_targets,
+    read_commands,
+    running_services,
+)
 from gateway.sandbox.launcher.service_targets import read_targets
+from gateway.sandbox.launcher.subprocesses import ProcessExited, Subprocesses
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.contracts.sources import load_contracts
 from gateway.services.routing.route_table import RouteTable, combine_contracts
 
+_STANDARD_ERROR = 2
+"""Output of the services: standard output is only for what was found."""
+
 
 def run_conformance(
     own: Sequence[str],
+    given_commands: Sequence[str],
     contracts: Sequence[str],
     values: Sequence[str],
     tls: TlsFiles | None,
@@ -37,6 +48,7 @@ def run_conformance(
 
     Args:
         own: the addresses of the services, such as "billing=localhost:50051".
+        given_commands: commands that start services, such as "billing=node a.js".
         contracts: sources of contracts; none for the setting CONTRACTS.
         values: values of fields, such as "invoice_id=7".
         tls: the TLS files; None without TLS.
@@ -48,10 +60,12 @@ def run_conformance(
         ConfigurationError: something is invalid.
     """
     table = _load_table(contracts)
+    commands = read_commands(given_commands, table.service_names)
+    targets = add_targets(commands, read_targets(own, table.service_names))
     rules = frozenset(rule.name for rule in ALL_RULES)
     run = ConformanceRun(
         table=table,
-        channels=ServiceChannels(read_targets(own, table.service_names), tls),
+        channels=ServiceChannels(targets, tls),
         values=_read_values(values, table),
         known_failures=read_known_failures(known_failures, rules)
         if known_failures
@@ -62,7 +76,11 @@ def run_conformance(
     for path in reports.values():
         if path and not path.absolute().parent.is_dir():
             raise ConfigurationError([f"{path}: there is no such directory"])
-    results = asyncio.run(_collect(run))
+    try:
+        results = asyncio.run(_examine(run, commands, targets))
+    except ProcessExited as error:
+        click.echo(f"telegram-gateway: {error}", err=True)
+        return 1
     for line in format_lines(results):
         click.echo(line)
     for report, path in reports.items():
@@ -77,6 +95,21 @@ def print_rules() -> None:
     width = max(len(rule.name) for rule in ALL_RULES)
     for rule in ALL_RULES:
         click.echo(f"{rule.name:{width}}  {rule.meaning}")
+
+
+async def _examine(
+    run: ConformanceRun,
+    commands: Sequence[OwnService],
+    targets: Mapping[str, str],
+) -> list[RuleResult]:
+    """Start services, and examine all of them.
+
+    Raises:
+        ProcessExited: a service did not start, or ended.
+    """
+    children = Subprocesses(_STANDARD_ERROR)
+    async with running_services(children, commands, targets, watch=False, wait=True):
+        return await children.run_during(_collect(run))
 
 
 async def _collect(run: ConformanceRun) -> list[RuleResult]:

@@ -15,6 +15,14 @@ import click
     help="A running service to examine; may be repeated.",
 )
 @click.option(
+    "--run",
+    "commands",
+    multiple=True,
+    metavar="NAME[@FOLDER]=COMMAND",
+    help="Start a service in a folder, to listen on the port PORT, and examine it; may"
+    " be repeated.",
+)
+@click.option(
     "--contracts",
     multiple=True,
     metavar="FILE",
@@ -56,6 +64,7 @@ import click
 def conformance(  # noqa: PLR0913 - one parameter per option
     *,
     own: tuple[str, ...],
+    commands: tuple[str, ...],
     contracts: tuple[str, ...],
     values: tuple[str, ...],
     known_failures: Path | None,
@@ -80,12 +89,13 @@ def conformance(  # noqa: PLR0913 - one parameter per option
     if is_list:
         print_rules()
         return
-    if not own:
+    if not own and not commands:
         raise click.UsageError("Name a service: --service NAME=HOST:PORT.")
     files = TlsFiles(ca_file=ca, certificate_file=certificate, key_file=key)
     sys.exit(
         run_conformance(
             own,
+            commands,
             contracts,
             values,
             files if tls else None,

@@ -59,6 +59,7 @@ async def test_mistakes_on_the_command_line_are_reported(tmp_path: Path) -> None
     target = ("--service", "profile=127.0.0.1:1")
     for arguments, words in (
         ((), "Name a service"),
+        (("--run", "shop=true"), "the services are"),
         (("--service", "shop=127.0.0.1:1"), "the services are"),
         ((*target, "--value", "x"), "FIELD=VALUE"),
         ((*target, "--value", "nothing=1"), "no route reads"),
@@ -71,6 +72,12 @@ async def test_mistakes_on_the_command_line_are_reported(tmp_path: Path) -> None
         code, _, errors = await run("conformance", *arguments)
         assert code == 2, arguments
         assert words in errors
+
+
+async def test_a_service_that_does_not_start_ends_with_1() -> None:
+    code, output, errors = await run("conformance", "--run", "profile=false")
+    assert (code, output) == (1, "")
+    assert "the service profile ended by itself with code 1" in errors
 
 
 async def test_the_rules_are_listed() -> None:
