@@ -7,6 +7,11 @@ from gateway.services.contracts.contract_set import ContractSet
 from gateway.services.routing.route_table import RouteTable
 
 
+_OWN_PACKAGE = "botgateway.delivery."
+"""The services of the gateway itself. A set has them if a team compiles them for its
+client, and no user should reach them."""
+
+
 def find_warnings(
     contracts: Iterable[ContractSet],
     table: RouteTable,
@@ -36,9 +41,10 @@ def _find_services_without_route(
 ) -> Iterator[str]:
     routed = {route.method.rpartition(".")[0] for route in table.routes}
     for service in contract.services:
-        if service.full_name not in routed:
+        name = service.full_name
+        if name not in routed and not name.startswith(_OWN_PACKAGE):
             yield (
-                f"{service.full_name} has no route, so that no user can reach it: none"
+                f"{name} has no route, so that no user can reach it: none"
                 " of its rpcs has the option (botgateway.route.v1.route)"
             )
 
