@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from gateway.services.contracts.contract_set import ContractSet
 from gateway.services.routing.route_table import RouteTable
 
-
 _OWN_PACKAGE = "botgateway.delivery."
 """The services of the gateway itself. A set has them if a team compiles them for its
 client, and no user should reach them."""

@@ -1,0 +1,1 @@
+"""The billing service of Acme, behind a Telegram gateway."""
