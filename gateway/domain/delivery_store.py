@@ -95,8 +95,9 @@ class DeliveryStore(Protocol):
 
         Returns the record as it was before. If it has ended already, because it was
         cancelled, nothing may be sent. If `is_part_begun`, an earlier owner began
-        `next_part` and was lost: the effect of that call is unknown. In both cases
-        nothing was changed, unless `resolves_doubt`.
+        `next_part` and was lost: the effect of that call is unknown. If only
+        `next_part` is greater than `part`, an earlier owner was lost before it made
+        that call. In all these cases nothing was changed, unless `resolves_doubt`.
 
         Args:
             lease: the lease of the mailbox.
@@ -105,6 +106,17 @@ class DeliveryStore(Protocol):
             sent_parts: the messages that were sent by the previous calls.
             resolves_doubt: whether to begin this part although an earlier owner began
                 one: it is either repeated or skipped.
+
+        Raises:
+            LeaseLost: the lease's token is not the current one; nothing was changed.
+        """
+
+    async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
+        """Record that the begun call certainly took no effect, and is not running.
+
+        A later owner does not doubt it. If it is the first call, the delivery is
+        accepted again, so that it can be cancelled. Has no effect if the owner of this
+        lease has begun no call.
 
         Raises:
             LeaseLost: the lease's token is not the current one; nothing was changed.

@@ -246,6 +246,10 @@ RetryPause = Callable[[Awaitable[None]], Awaitable[None]]
 """Awaits the pause before a retry, and lets the caller account for it."""
 
 
+BeforeRequest = Callable[[], Awaitable[None]]
+"""Awaited immediately before a request. If it raises, the request is not made."""
+
+
 async def await_pause(pause: Awaitable[None]) -> None:
     """Only await a pause. This is the default `RetryPause`."""
     await pause
@@ -332,18 +336,28 @@ class Messenger(Protocol):
                 with the pressed button.
         """
 
-    async def learn_cooldown(self, chat_id: int) -> None:
-        """Learn of a cool-down of a chat that another worker started."""
+    async def learn_cooldown(self, chat_id: int) -> float:
+        """Learn of a cool-down of a chat that another worker started.
+
+        Returns:
+            The seconds until the cool-down of the chat ends; 0 if there is none.
+        """
 
     async def send(
-        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+        self,
+        call: BotApiCall,
+        patience: float = 0,
+        wait: RetryPause = await_pause,
+        before_request: BeforeRequest | None = None,
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Make a call, and retry it while it certainly did not take effect.
 
         Args:
             call: the call.
             patience: how many seconds to retry, counted from the first failure.
-            wait: awaits the pauses between the attempts.
+            wait: awaits the pauses between the attempts. Whenever it is called, no
+                attempt since the last call of `before_request` took effect.
+            before_request: awaited immediately before each attempt, after all pauses.
 
         Returns:
             The result of the method, such as the message that was sent. None if the

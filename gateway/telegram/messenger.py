@@ -10,7 +10,7 @@ from botgateway.chat.v1.reply_pb2 import Reply
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RejectedPart
-from gateway.domain.ports import RetryPause, await_pause
+from gateway.domain.ports import BeforeRequest, RetryPause, await_pause
 from gateway.domain.update import Update
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.outbound.degrade import degrade
@@ -95,7 +95,11 @@ class TelegramMessenger:
         )
 
     async def send(
-        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+        self,
+        call: BotApiCall,
+        patience: float = 0,
+        wait: RetryPause = await_pause,
+        before_request: BeforeRequest | None = None,
     ) -> Any:  # noqa: ANN401 - each method has its own result type
         """Make one call, and retry it as long as it certainly was not applied.
 
@@ -106,6 +110,7 @@ class TelegramMessenger:
             call: the call.
             patience: how long to retry, in seconds from the first failure.
             wait: awaits the pauses between the attempts.
+            before_request: awaited immediately before each attempt.
 
         Returns:
             The result of the method. None if the call answers a query that has expired.
@@ -125,6 +130,7 @@ class TelegramMessenger:
                     call.files,
                     patience=max(patience, call.min_patience),
                     wait=wait,
+                    before_request=before_request,
                 )
             except CallRejected as rejected:
                 if degradations == _MAX_DEGRADATIONS:
@@ -142,9 +148,13 @@ class TelegramMessenger:
             call = degraded
             degradations += 1
 
-    async def learn_cooldown(self, chat_id: int) -> None:
-        """Learn of a cool-down of a chat that another worker started."""
-        await self._api.learn_cooldown(chat_id)
+    async def learn_cooldown(self, chat_id: int) -> float:
+        """Learn of a cool-down of a chat that another worker started.
+
+        Returns:
+            The seconds until the cool-down of the chat ends; 0 if there is none.
+        """
+        return await self._api.learn_cooldown(chat_id)
 
     def preview(self, update: Update) -> TelegramPreview:
         """Create the live preview of a streamed reply to an update."""

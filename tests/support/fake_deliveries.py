@@ -110,12 +110,25 @@ class FakeDeliveryStore:
         in_doubt = record.is_part_begun and not is_mine
         if record.state.is_final or (in_doubt and not resolves_doubt):
             return before
+        if not record.is_part_begun and record.next_part > part:
+            return before
         self.begun.append(part)
         self._owners[delivery_id] = lease.token
         record.state = DeliveryState.SENDING
         record.next_part, record.is_part_begun = part, True
         record.sent_parts = tuple(sent_parts)
         return before
+
+    async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
+        """Record that the begun part took no effect."""
+        self._check(lease)
+        record = self.records[delivery_id]
+        if record.state.is_final or self._owners.get(delivery_id) != lease.token:
+            return
+        del self._owners[delivery_id]
+        record.is_part_begun = False
+        if record.next_part == 0:
+            record.state = DeliveryState.ACCEPTED
 
     async def commit_delivery(
         self,

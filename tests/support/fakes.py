@@ -15,7 +15,13 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.delivery_store import RecipientIndex
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES
-from gateway.domain.ports import CancellationBus, Clock, RetryPause, await_pause
+from gateway.domain.ports import (
+    BeforeRequest,
+    CancellationBus,
+    Clock,
+    RetryPause,
+    await_pause,
+)
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import (
     BotEvent,
@@ -154,6 +160,8 @@ class FakeMessenger:
         self.pause: asyncio.Event | None = None
         self.patiences: list[float] = []
         """With what patience each call was made."""
+        self.cooldown_seconds = 0.0
+        """How long the cool-down of each chat lasts. No call is made meanwhile."""
         self.looked_up: list[int] = []
         """The chats whose cool-downs were looked up."""
         self.results: list[Any] = []
@@ -195,17 +203,26 @@ class FakeMessenger:
             raise self.typing_failure
         self.typed.append(update.update_id)
 
-    async def learn_cooldown(self, chat_id: int) -> None:
+    async def learn_cooldown(self, chat_id: int) -> float:
         """Note the chat."""
         self.looked_up.append(chat_id)
+        return self.cooldown_seconds
 
     async def send(
-        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+        self,
+        call: BotApiCall,
+        patience: float = 0,
+        wait: RetryPause = await_pause,
+        before_request: BeforeRequest | None = None,
     ) -> Any:  # noqa: ANN401 - as Telegram's results
         """Keep the call, or fail as told."""
         self.patiences.append(patience)
         if self.outage is not None:
+            if before_request is not None and not self.cooldown_seconds:
+                await before_request()
             await wait(self.outage())
+        if before_request is not None:
+            await before_request()
         if self.pause is not None:
             await self.pause.wait()
         if self.failures and (failure := self.failures.pop(0)) is not None:

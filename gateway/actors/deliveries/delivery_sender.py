@@ -1,10 +1,10 @@
 """Makes the Bot API calls of a delivery, and finds out how the delivery ended.
 
-The store learns of each call before it is made. If the owner of the mailbox is lost
-between a call and the next one, it is unknown whether the call took effect: it is *in
-doubt*. So is a call whose response was lost. Telegram has no idempotency keys, so a
-call in doubt that sends a message is either repeated or skipped, as the caller chose.
-A call that may be executed twice is always repeated.
+The store learns of each call immediately before its request (see `part_recorder.py`).
+If the owner of the mailbox is lost before the outcome is known, it is unknown whether
+the call took effect: it is *in doubt*. So is a call whose response was lost. Telegram
+has no idempotency keys, so a call in doubt that sends a message is either repeated or
+skipped, as the caller chose. A call that may be executed twice is always repeated.
 
 Concurrency: the calls of a delivery are made one after the other in the task of its
 actor, as those of a reply are.
@@ -16,6 +16,11 @@ from typing import Any
 
 from gateway.actors.deliveries.amendments import has_nothing_to_do
 from gateway.actors.deliveries.delivery_progress import DeliveryProgress
+from gateway.actors.deliveries.part_recorder import (
+    DeliveryStopped,
+    PartRecorder,
+    get_result,
+)
 from gateway.actors.leases import ActorLease
 from gateway.domain.bot_api_call import BotApiCall, is_idempotent
 from gateway.domain.delivery import (
@@ -78,45 +83,30 @@ class DeliverySender:
         Raises:
             LeaseLost: another worker has the mailbox.
         """
-        record = await self._begin_part(delivery, progress, lease)
+        # A reply does not look: it is rarely the first call of this worker to a chat.
+        cooldown = await self._messenger.learn_cooldown(delivery.chat_id)
+        recorder = PartRecorder(self._store, self._clock, delivery, progress, lease)
+        has_to_wait = cooldown or self._is_expired(delivery) or not calls
+        begin = recorder.read if has_to_wait else recorder.begin_first
+        record = await begin()
         if record.state.is_final:
-            return _get_result(record)
+            return get_result(record)
         if not calls:
             return progress.end(DeliveryState.FAILED, "nothing_to_send")
-        # A reply does not look: it is rarely the first call of this worker to a chat.
-        await self._messenger.learn_cooldown(delivery.chat_id)
-        is_begun = not record.is_part_begun
-        if record.is_part_begun:
+        if record.is_part_begun or record.next_part:
             self._resume(delivery, calls, record, progress)
         while calls:
-            if self._clock.now() >= delivery.expires_at:
+            if self._is_expired(delivery):
                 return progress.end_expired()
-            if not is_begun:
-                await self._begin_part(
-                    delivery, progress, lease, resolves_doubt=record.is_part_begun
-                )
-            if result := await self._make_call(delivery, calls[0], progress, lease):
+            if result := await self._make_call(
+                delivery, calls[0], progress, lease, recorder
+            ):
                 return result
             calls.popleft()  # frees its files
-            is_begun = False
         return progress.end_sent()
 
-    async def _begin_part(
-        self,
-        delivery: Delivery,
-        progress: DeliveryProgress,
-        lease: ActorLease,
-        *,
-        resolves_doubt: bool = False,
-    ) -> DeliveryRecord:
-        """Record that the next call begins, and return the record as it was before."""
-        return await self._store.begin_part(
-            lease.mailbox_lease,
-            delivery.delivery_id,
-            progress.part,
-            progress.sent_parts,
-            resolves_doubt=resolves_doubt,
-        )
+    def _is_expired(self, delivery: Delivery) -> bool:
+        return self._clock.now() >= delivery.expires_at
 
     def _resume(
         self,
@@ -128,13 +118,13 @@ class DeliverySender:
         """Continue after an owner that was lost: repeat or skip the call in doubt."""
         progress.part = record.next_part
         progress.sent_parts = tuple(record.sent_parts)
+        progress.resolves_doubt = record.is_part_begun
         for _ in range(min(record.next_part, len(calls))):
             calls.popleft()
-        if calls and is_idempotent(calls[0].method):
+        if not record.is_part_begun or (calls and is_idempotent(calls[0].method)):
             return
-        is_expired = self._clock.now() >= delivery.expires_at
-        if calls and delivery.repeat_if_doubtful and not is_expired:
-            progress.maybe_repeated = True
+        if calls and delivery.repeat_if_doubtful and not self._is_expired(delivery):
+            progress.repeat()
             return
         progress.skip()
         if calls:
@@ -146,6 +136,7 @@ class DeliverySender:
         call: BotApiCall,
         progress: DeliveryProgress,
         lease: ActorLease,
+        recorder: PartRecorder,
     ) -> DeliveryResult | None:
         """Make one call; return the result of the delivery if it ends with it."""
         may_repeat = delivery.repeat_if_doubtful
@@ -154,7 +145,11 @@ class DeliverySender:
             seconds_left = delivery.expires_at - self._clock.now()
             patience = min(self._patience, max(0.0, seconds_left))
             try:
-                result = await self._messenger.send(call, patience, lease.await_pause)
+                result = await self._messenger.send(
+                    call, patience, recorder.await_pause, recorder.begin
+                )
+            except DeliveryStopped as stopped:
+                return stopped.result
             except BotApiError as error:
                 if has_nothing_to_do(call, error.reason):
                     return None
@@ -169,12 +164,10 @@ class DeliverySender:
                     progress.skip()
                     return None
                 may_repeat = False
-                progress.maybe_repeated = True
+                progress.repeat()
                 await lease.await_pause(asyncio.sleep(REPEAT_PAUSE_SECONDS))
             else:
-                progress.sent_parts += _find_sent_parts(result, delivery.chat_id)
-                progress.part += 1
-                progress.is_in_doubt = False
+                progress.advance(_find_sent_parts(result, delivery.chat_id))
                 return None
 
 
@@ -187,17 +180,6 @@ def _end_after_error(
     if isinstance(error, BotApiUnavailable) and is_expired:
         return progress.end_expired()
     return progress.end(DeliveryState.FAILED, error.reason, error.description)
-
-
-def _get_result(record: DeliveryRecord) -> DeliveryResult:
-    """Return the result of a delivery that ended before its mail was processed."""
-    return DeliveryResult(
-        state=record.state,
-        reason=record.reason,
-        description=record.description,
-        sent_parts=record.sent_parts,
-        maybe_repeated=record.maybe_repeated,
-    )
 
 
 def _find_sent_parts(result: Any, chat_id: int) -> tuple[SentPart, ...]:  # noqa: ANN401 - each method has a result of its own

@@ -143,6 +143,8 @@ class MemoryDeliveryStore:
             before.is_part_begun = False
         if before.is_part_begun and not resolves_doubt:
             return before
+        if not record.is_part_begun and record.next_part > part:
+            return before
         if record.state is not DeliveryState.SENDING:
             record.sequence_number += 1
         record.state = DeliveryState.SENDING
@@ -151,6 +153,21 @@ class MemoryDeliveryStore:
         record.updated_at = self._clock.now()
         entry.owner = lease.token
         return before
+
+    async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
+        """Record that a call took no effect. See `DeliveryStore.retract_part`."""
+        if self._mailboxes.find_leased_mailbox(lease) is None:
+            raise LeaseLost("the lease's token is not the mailbox's current one")
+        entry = self._entries[delivery_id]
+        record = entry.record
+        if record.state is not DeliveryState.SENDING or entry.owner != lease.token:
+            return
+        entry.owner = ""
+        record.is_part_begun = False
+        if record.next_part == 0:
+            record.state = DeliveryState.ACCEPTED
+            record.sequence_number += 1
+        record.updated_at = self._clock.now()
 
     async def commit_delivery(
         self,

@@ -239,6 +239,12 @@ class RedisDeliveryStore:
             )
         return record
 
+    async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
+        """Record that a call took no effect. See `DeliveryStore.retract_part`."""
+        command = self._commands.retract_part(lease, delivery_id)
+        if await self._executor.execute(command) == 0:
+            raise LeaseLost("the lease's token is not the mailbox's current one")
+
     async def commit_delivery(
         self,
         lease: MailboxLease,

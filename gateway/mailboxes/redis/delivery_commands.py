@@ -231,6 +231,18 @@ class DeliveryCommandFactory:
             b"" if missing is None else missing.report.value,
         )
 
+    def retract_part(self, lease: MailboxLease, delivery_id: str) -> RedisCommand:
+        """Record that the begun call certainly took no effect."""
+        key = lease.ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        return call_script(
+            self._scripts.retract_part,
+            shard,
+            (shard.pending, shard.leases, shard.record_prefix + delivery_id.encode()),
+            key,
+            lease.token,
+        )
+
     def commit_delivery(
         self,
         lease: MailboxLease,

@@ -14,6 +14,7 @@ from grpc import aio
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.ports import (
+    BeforeRequest,
     BoundCall,
     Messenger,
     RetryPause,
@@ -84,16 +85,20 @@ class TracedMessenger:
         """Show that the bot is typing."""
         await self._messenger.show_typing(update)
 
-    async def learn_cooldown(self, chat_id: int) -> None:
+    async def learn_cooldown(self, chat_id: int) -> float:
         """Learn of a cool-down that another worker started."""
-        await self._messenger.learn_cooldown(chat_id)
+        return await self._messenger.learn_cooldown(chat_id)
 
     async def send(
-        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+        self,
+        call: BotApiCall,
+        patience: float = 0,
+        wait: RetryPause = await_pause,
+        before_request: BeforeRequest | None = None,
     ) -> Any:  # noqa: ANN401 - as in `Messenger`
         """Make one call; the request observer traces its requests."""
         with self._tracer.sending():
-            return await self._messenger.send(call, patience, wait)
+            return await self._messenger.send(call, patience, wait, before_request)
 
 
 class TracedPreview:

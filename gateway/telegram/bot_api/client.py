@@ -19,7 +19,12 @@ import msgspec
 
 from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiError, BotApiUnavailable, InvalidBotToken
-from gateway.domain.ports import RetryPause, SharedCooldowns, await_pause
+from gateway.domain.ports import (
+    BeforeRequest,
+    RetryPause,
+    SharedCooldowns,
+    await_pause,
+)
 from gateway.telegram.bot_api.connection import ResponseLost
 from gateway.telegram.bot_api.connection_pool import RequestNotSent
 from gateway.telegram.bot_api.connections import BotApiConnections
@@ -121,6 +126,7 @@ class BotApiClient:
         *,
         patience: float = _PATIENCE_SECONDS,
         wait: RetryPause = await_pause,
+        before_request: BeforeRequest | None = None,
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and return its result.
 
@@ -134,7 +140,9 @@ class BotApiClient:
             parameters: the parameters of the call.
             files: the files to upload; see `BotApiCall.files`.
             patience: how many seconds to keep retrying, counted from the first failure.
-            wait: awaits the pauses before the retries.
+            wait: awaits the pauses before the retries. Whenever it is called, no
+                request has taken effect.
+            before_request: awaited immediately before each request.
 
         Raises:
             RecipientBlocked: the bot cannot write to this user.
@@ -147,13 +155,9 @@ class BotApiClient:
         backoff: Backoff | None = None
         while True:
             path = self._path
-            current_id = self._migrations.get(chat_id, chat_id)
-            if current_id in self._cooldowns.ends_at and (
-                seconds_left := self._cooldowns.get_seconds_left(current_id)
-            ):
-                response = build_cooldown_response(seconds_left)
-            else:
-                response = await self._send_request(method, parameters, files)
+            response = await self._send_request(
+                method, parameters, files, before_request
+            )
             if response.ok or response.is_not_modified:
                 self._is_authorized = True
                 return response.result
@@ -216,25 +220,24 @@ class BotApiClient:
         Raises:
             BotApiError: as in `call`.
         """
-        chat_id = parameters.get("chat_id", 0)
-        current_id = self._migrations.get(chat_id, chat_id)
-        if seconds_left := self._cooldowns.get_seconds_left(current_id):
-            response = build_cooldown_response(seconds_left)
-        else:
-            response = await self._send_request(method, parameters)
+        response = await self._send_request(method, parameters)
         if response.ok or response.is_not_modified:
             return response.result
         raise self._build_error(method, response)
 
-    async def learn_cooldown(self, chat_id: int) -> None:
-        """Learn of a cool-down of a chat that another worker started."""
-        if self._shared_cooldowns is None:
-            return
+    async def learn_cooldown(self, chat_id: int) -> float:
+        """Learn of a cool-down of a chat that another worker started.
+
+        Returns:
+            The seconds until the cool-down of the chat ends; 0 if there is none.
+        """
         chat_id = self._migrations.get(chat_id, chat_id)
-        if not self._cooldowns.get_seconds_left(chat_id):
+        seconds = self._cooldowns.get_seconds_left(chat_id)
+        if not seconds and self._shared_cooldowns is not None:
             seconds = await self._shared_cooldowns.find(chat_id)
             if seconds:
                 self._cooldowns.start(chat_id, seconds)
+        return seconds
 
     def _build_error(self, method: str, response: ApiResponse) -> BotApiError:
         """Return the error for a response that is not ok, without the bot's token."""
@@ -254,17 +257,36 @@ class BotApiClient:
         if len(self._migrations) > _MAX_MIGRATIONS:
             del self._migrations[next(iter(self._migrations))]
 
+    async def _prepare_request(
+        self, chat_id: int, before_request: BeforeRequest | None
+    ) -> float:
+        """Do what the caller wants before a request, unless the chat has a cool-down.
+
+        Returns:
+            The seconds until the cool-down ends; 0 if the request may be made.
+        """
+        seconds_left = self._cooldowns.get_seconds_left(chat_id)
+        if seconds_left or before_request is None:
+            return seconds_left
+        await before_request()
+        return self._cooldowns.get_seconds_left(chat_id)
+
     async def _send_request(
         self,
         method: str,
         parameters: dict[str, Any],
         files: Mapping[str, Upload] | None = None,
+        before_request: BeforeRequest | None = None,
     ) -> ApiResponse:
-        """Make one request and record its outcome."""
+        """Make one request and record its outcome; none during a cool-down."""
         chat_id = parameters.get("chat_id", 0)
         if new_id := self._migrations.get(chat_id):
             chat_id = new_id
             parameters = {**parameters, "chat_id": new_id}
+        if (before_request is not None or chat_id in self._cooldowns.ends_at) and (
+            seconds_left := await self._prepare_request(chat_id, before_request)
+        ):
+            return build_cooldown_response(seconds_left)
         start = time.perf_counter()
         try:
             if files:
@@ -286,9 +308,12 @@ class BotApiClient:
         succeeded = response.ok or not response.is_transient
         if not succeeded or self._health.first_failure_at is not None:
             self._health.record_request(succeeded=succeeded)
-        if response.error_code == 429:
-            if chat_id and method not in _METHODS_WITH_OWN_LIMITS:
-                self._start_cooldown(chat_id, response.parameters.retry_after)
+        if (
+            response.error_code == 429
+            and chat_id
+            and method not in _METHODS_WITH_OWN_LIMITS
+        ):
+            self._start_cooldown(chat_id, response.parameters.retry_after)
         elif succeeded and self._retry_queue.waiters:
             self._retry_queue.release_next()
         return response

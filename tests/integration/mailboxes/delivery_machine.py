@@ -226,9 +226,30 @@ class DeliveryMachine(MailboxMachine):
         assert tuple(before.sent_parts) == record.sent
         if record.state.is_final or (is_doubtful and not resolves):
             return
+        if record.owner is None and record.part > part:
+            return
         record.changes += record.state is not DeliveryState.SENDING
         record.state = DeliveryState.SENDING
         record.part, record.sent, record.owner = part, sent, lease
+
+    @rule(lease=leases, number=NUMBERS)
+    def retract_part(self, lease: MailboxLease, number: int) -> None:
+        """Retract what any lease has begun."""
+        record = self.records.get(number)
+        if record is None or record.delivery.ordering_key != lease.ordering_key:
+            return
+        if record.state is DeliveryState.SCHEDULED:
+            return  # no owner has it
+        lost, _ = self.call_with_lease(
+            lease,
+            self.store.deliveries.retract_part(lease, record.delivery.delivery_id),
+        )
+        if lost or record.state.is_final or record.owner is not lease:
+            return
+        record.owner = None
+        if record.part == 0:
+            record.state = DeliveryState.ACCEPTED
+            record.changes += 1
 
     @rule(lease=leases, number=NUMBERS, end=ENDS, dead=REASONS, give_back=RARELY)
     def commit_any_delivery(
@@ -317,7 +338,8 @@ class DeliveryMachine(MailboxMachine):
             assert found.ordering_key == record.delivery.ordering_key
             assert tuple(found.sent_parts) == record.sent
             if record.state is DeliveryState.SENDING:
-                assert (found.next_part, found.is_part_begun) == (record.part, True)
+                assert found.next_part == record.part
+                assert found.is_part_begun == (record.owner is not None)
 
     def commit_next(
         self, lease: MailboxLease, dead_letter_reason: str | None, release: bool

@@ -319,6 +319,56 @@ class TestParts:
         before = await store.deliveries.begin_part(lease, id_of(1), 3, [])
         assert not before.is_part_begun
 
+    async def test_a_retracted_first_part_can_be_cancelled(self, store: Store) -> None:
+        """It certainly took no effect. It may also be begun again."""
+        lease = await acquired(store, 1, 2)
+        for _ in range(2):
+            before = await store.deliveries.begin_part(lease, id_of(1), 0, [])
+            assert before.state is DeliveryState.ACCEPTED
+            for _ in range(2):
+                await store.deliveries.retract_part(lease, id_of(1))
+        record = await get(store, 1)
+        assert record.state is DeliveryState.ACCEPTED
+        assert (record.next_part, record.is_part_begun) == (0, False)
+        assert record.sequence_number == 5
+        cancelled = await store.deliveries.cancel_delivery(id_of(1))
+        assert cancelled is not None
+        assert cancelled.state is DeliveryState.CANCELLED
+        await store.deliveries.retract_part(lease, id_of(1))
+        assert (await get(store, 1)).state is DeliveryState.CANCELLED
+
+    async def test_a_new_owner_does_not_doubt_a_retracted_part(
+        self, store: Store
+    ) -> None:
+        """It continues with that part: nothing is begun before it knows which it is."""
+        lost = await acquired(store, 1)
+        sent = [SentPart(7, 70)]
+        await store.deliveries.begin_part(lost, id_of(1), 1, sent)
+        await store.deliveries.retract_part(lost, id_of(1))
+        await store.pass_time(LEASE + 1)
+        lease = await acquire(store)
+        for _ in range(2):
+            before = await store.deliveries.begin_part(lease, id_of(1), 0, [])
+            assert before.state is DeliveryState.SENDING
+            assert (before.next_part, before.is_part_begun) == (1, False)
+            assert list(before.sent_parts) == sent
+        with pytest.raises(LeaseLost):
+            await store.deliveries.retract_part(lost, id_of(1))
+        await store.deliveries.begin_part(lease, id_of(1), 1, sent)
+        record = await get(store, 1)
+        assert (record.next_part, record.is_part_begun) == (1, True)
+
+    async def test_the_part_of_another_owner_is_not_retracted(
+        self, store: Store
+    ) -> None:
+        """It stays in doubt."""
+        lost = await acquired(store, 1)
+        await store.deliveries.begin_part(lost, id_of(1), 0, [])
+        await store.pass_time(LEASE + 1)
+        lease = await acquire(store)
+        await store.deliveries.retract_part(lease, id_of(1))
+        assert (await get(store, 1)).is_part_begun
+
     async def test_nothing_of_a_cancelled_delivery_is_begun(self, store: Store) -> None:
         """Its owner may have it already."""
         lease = await acquired(store, 1, 2)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -336,6 +336,70 @@ class TestSharedCooldowns:
         await sharing.learn_cooldown(2)
         await sharing.call("sendMessage", {**HELLO, "chat_id": 2})
         assert naps.seconds == [20]
+
+
+class TestBeforeRequests:
+    """A caller learns when a request is made, and not when it waits."""
+
+    async def test_each_request_is_announced_after_its_pause(
+        self, api: BotApiClient, simulator: Simulator, clock: FakeClock
+    ) -> None:
+        """In a cool-down no request is made, so none is announced."""
+        seen: list[str] = []
+
+        async def wait(pause: Awaitable[None]) -> None:
+            seen.append("wait")
+            await pause
+            clock.move(21)
+
+        async def begin() -> None:
+            seen.append("request")
+
+        simulator.fail(status=429, retry_after=20)
+        await api.call("sendMessage", HELLO, patience=60, wait=wait)
+        assert seen == ["wait"]
+        seen.clear()
+        simulator.fail(status=429, retry_after=20)
+        for _ in range(2):
+            await api.call(
+                "sendMessage", HELLO, patience=60, wait=wait, before_request=begin
+            )
+        assert seen == ["request", "wait", "request", "request"]
+        simulator.fail(status=429, retry_after=20)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("sendMessage", HELLO, patience=0)
+        seen.clear()
+        await api.call(
+            "sendMessage", HELLO, patience=60, wait=wait, before_request=begin
+        )
+        assert seen == ["wait", "request"]
+
+    async def test_none_is_made_into_a_cooldown_that_begins_before_it(
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
+    ) -> None:
+        """Another call may get a 429 while the caller prepares its own."""
+
+        async def fail_other_call() -> None:
+            if not naps.seconds:
+                simulator.fail(status=429, retry_after=20)
+                with pytest.raises(BotApiUnavailable):
+                    await api.call("sendMessage", HELLO, patience=0)
+
+        await api.call(
+            "sendMessage", HELLO, patience=60, before_request=fail_other_call
+        )
+        assert naps.seconds == [20]
+        assert len(simulator.messages(1)) == 1
+
+    async def test_one_that_the_caller_does_not_want_is_not_made(
+        self, api: BotApiClient, simulator: Simulator
+    ) -> None:
+        async def refuse() -> None:
+            raise TimeoutError
+
+        with pytest.raises(TimeoutError):
+            await api.call("sendMessage", HELLO, before_request=refuse)
+        assert simulator.messages(1) == []
 
 
 class TestAttempts:

@@ -34,7 +34,7 @@ from gateway.domain.errors import (
 )
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES, POISON_LOSSES
-from gateway.domain.ports import RetryPause, await_pause
+from gateway.domain.ports import BeforeRequest, RetryPause, await_pause
 from gateway.domain.update import Update
 from gateway.domain.user_state import decode_user_state, encode_user_state
 from tests.factories import TIME, USER
@@ -52,6 +52,10 @@ from tests.support.virtual_time import virtual_time
 
 class Crash(BaseException):
     """The end of the process."""
+
+
+async def _crash() -> None:
+    raise Crash
 
 
 class Harness:
@@ -153,12 +157,17 @@ class TestSending:
         send = harness.messenger.send
 
         async def watch(
-            call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+            call: BotApiCall,
+            patience: float = 0,
+            wait: RetryPause = await_pause,
+            before_request: BeforeRequest | None = None,
         ) -> Any:  # noqa: ANN401 - as `send`
+            assert before_request is not None
+            await before_request()
             record = harness.record()
             seen.append((record.next_part, record.is_part_begun))
             assert record.state is DeliveryState.SENDING
-            return await send(call, patience, wait)
+            return await send(call, patience, wait, before_request)
 
         harness.messenger.send = watch  # type: ignore[method-assign]
         await harness.put(build_message_delivery("one", "two", "three"))
@@ -287,7 +296,8 @@ class TestEnds:
         self, harness: Harness
     ) -> None:
         async def outlast() -> None:
-            harness.clock.move(11)
+            if harness.messenger.sent:
+                harness.clock.move(11)
 
         harness.messenger.results = [message(31)]
         harness.messenger.outage = outlast
@@ -376,6 +386,127 @@ class TestLostResponses:
             build_message_delivery("one", "two", "three", repeat_if_doubtful=False)
         )
         await harness.serve()
+        assert harness.messenger.sent == []
+        assert harness.record().state is DeliveryState.DOUBTFUL
+
+
+class TestWaiting:
+    """A call that waits, because it took no effect or must not be made, is not begun.
+
+    Each test runs with a chat that has a cool-down, so that the first request waits,
+    and with a request that has failed.
+    """
+
+    @pytest.fixture(params=[0.0, 37.0])
+    def waiting(self, harness: Harness, request: pytest.FixtureRequest) -> Harness:
+        """Return an empty mailbox whose calls wait."""
+        harness.messenger.cooldown_seconds = request.param
+        return harness
+
+    async def test_it_is_begun_after_the_wait(self, waiting: Harness) -> None:
+        seen: list[tuple[DeliveryState, int, bool]] = []
+
+        async def outlast() -> None:
+            record = waiting.record()
+            seen.append((record.state, record.next_part, record.is_part_begun))
+
+        waiting.messenger.outage = outlast
+        await waiting.put(build_message_delivery("one", "two"))
+        await waiting.serve()
+        assert waiting.messenger.texts == ["one", "two"]
+        assert waiting.record().state is DeliveryState.SENT
+        assert seen[0] == (DeliveryState.ACCEPTED, 0, False)
+        state, _, is_begun = seen[1]
+        assert state is DeliveryState.SENDING
+        assert is_begun == bool(waiting.messenger.cooldown_seconds)
+
+    async def test_it_can_be_cancelled(self, waiting: Harness) -> None:
+        async def cancel() -> None:
+            await waiting.store.cancel_delivery("0000000000000001")
+
+        waiting.messenger.outage = cancel
+        await waiting.put(build_message_delivery("one"))
+        await waiting.serve()
+        assert waiting.messenger.sent == []
+        assert waiting.record().state is DeliveryState.CANCELLED
+        assert waiting.ended[0][1] == "cancelled"
+
+    async def test_it_can_expire(self, waiting: Harness) -> None:
+        async def outlast() -> None:
+            waiting.clock.move(10)
+
+        waiting.messenger.outage = outlast
+        await waiting.put(build_message_delivery("one", expires_at=TIME + 10.0))
+        await waiting.serve()
+        assert waiting.messenger.sent == []
+        record = waiting.record()
+        assert (record.state, record.reason) == (DeliveryState.EXPIRED, "expired")
+
+    @pytest.mark.parametrize("repeats", [True, False])
+    async def test_a_new_owner_does_not_doubt_it(
+        self, waiting: Harness, repeats: bool
+    ) -> None:
+        waiting.messenger.outage = _crash
+        await waiting.put(build_message_delivery("one", repeat_if_doubtful=repeats))
+        with pytest.raises(Crash):
+            await waiting.serve()
+        waiting.messenger.outage = None
+        await waiting.serve()
+        assert waiting.messenger.texts == ["one"]
+        assert waiting.record().state is DeliveryState.SENT
+        assert not waiting.record().maybe_repeated
+
+    async def test_a_new_owner_continues_with_it(self, harness: Harness) -> None:
+        """What was sent before the wait is not sent again."""
+
+        async def crash() -> None:
+            if harness.messenger.sent:
+                raise Crash
+
+        harness.messenger.outage = crash
+        harness.messenger.results = [message(31), message(32)]
+        await harness.put(
+            build_message_delivery("one", "two", repeat_if_doubtful=False)
+        )
+        with pytest.raises(Crash):
+            await harness.serve()
+        harness.messenger.outage = None
+        await harness.serve()
+        assert harness.messenger.texts == ["one", "two"]
+        record = harness.record()
+        assert record.state is DeliveryState.SENT
+        assert [part.message_id for part in record.sent_parts] == [31, 32]
+
+    async def test_an_earlier_doubt_is_not_forgotten(self, harness: Harness) -> None:
+        """A later owner must not report a delivery as sent whose first part may not."""
+
+        async def crash() -> None:
+            if not harness.messenger.failures:
+                raise Crash
+
+        harness.messenger.failures = [lost_response()]
+        harness.messenger.outage = crash
+        await harness.put(
+            build_message_delivery("one", "two", repeat_if_doubtful=False)
+        )
+        with pytest.raises(Crash):
+            await harness.serve()
+        harness.messenger.outage = None
+        await harness.serve()
+        assert harness.record().state is DeliveryState.DOUBTFUL
+
+    async def test_a_doubt_outlives_the_time(self, harness: Harness) -> None:
+        """A call that was to be repeated may have had its effect: it did not expire."""
+
+        async def outlast() -> None:
+            if not harness.messenger.failures:
+                harness.clock.move(10)
+
+        harness.messenger.failures = [lost_response()]
+        harness.messenger.outage = outlast
+        await harness.put(build_message_delivery("one", expires_at=TIME + 10.0))
+        with virtual_time():
+            await harness.serve()
         assert harness.messenger.sent == []
         assert harness.record().state is DeliveryState.DOUBTFUL
 

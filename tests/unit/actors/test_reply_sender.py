@@ -10,7 +10,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.replies.reply_sender import LARGE_REPLY_BYTES
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.ports import RetryPause, await_pause
+from gateway.domain.ports import BeforeRequest, RetryPause, await_pause
 from gateway.domain.update import Update
 from tests.factories import build_accepted
 from tests.support.fakes import FakeMessenger
@@ -57,7 +57,11 @@ class Watching(FakeMessenger):
         return calls
 
     async def send(
-        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+        self,
+        call: BotApiCall,
+        patience: float = 0,
+        wait: RetryPause = await_pause,
+        before_request: BeforeRequest | None = None,
     ) -> None:
         """Note how many calls and replies there are."""
         calls = sum(each() is not None for each in self.calls)

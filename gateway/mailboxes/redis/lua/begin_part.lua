@@ -15,6 +15,7 @@ if not record then
 end
 if not is_open(record) then return before end
 if record.owner ~= '-' and record.owner ~= ARGV[2] and ARGV[5] == '' then return before end
+if record.owner == '-' and tonumber(record.part) > tonumber(ARGV[3]) then return before end
 if record.state ~= 'sending' then record.sequence = record.sequence + 1 end
 record.state, record.part, record.owner, record.result = 'sending', ARGV[3], ARGV[2], ARGV[4]
 -- Removes nothing. If a full Redis accepts a script's first write, it accepts all.

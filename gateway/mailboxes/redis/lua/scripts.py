@@ -20,6 +20,7 @@ _DELIVERY_SCRIPTS = frozenset(
     {
         "put_delivery",
         "begin_part",
+        "retract_part",
         "commit_delivery",
         "cancel_delivery",
         "end_delivery",
@@ -52,6 +53,7 @@ class Scripts(Struct, frozen=True):
     hold_lease: Script
     put_delivery: Script
     begin_part: Script
+    retract_part: Script
     commit_delivery: Script
     cancel_delivery: Script
     enter_delivery: Script
