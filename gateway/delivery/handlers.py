@@ -1,9 +1,13 @@
-"""Turns the rpcs into gRPC handlers: identity, size, decoding, failures, metrics."""
+"""Turns the rpcs into gRPC handlers: identity, size, decoding, failures, metrics.
+
+A caller is identified before its request is received.
+"""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -19,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 from gateway.config.delivery_callers import Caller
 from gateway.delivery.authentication import Access, Context
 from gateway.delivery.failures import RpcFailure
+from gateway.delivery.request_receiver import RequestReceiver
 from gateway.delivery.rpcs import DeliveryRpcs
 from gateway.domain.errors import ServiceError, StoreError, StoreUnavailable
 from gateway.domain.upload_size import (
@@ -59,8 +64,11 @@ class DeliveryHandlers:
         self._idle = asyncio.Event()
         self._idle.set()
         self._drain_puts = rpcs.drain
-        # Without serializers gRPC passes the bytes, whose size is checked first.
-        make = grpc.unary_unary_rpc_method_handler
+        self._receiver = RequestReceiver()
+        # For gRPC the requests are streams, which the handlers read: so a caller is
+        # known before its request is received. Without serializers it passes the bytes,
+        # whose size is checked first.
+        make = grpc.stream_unary_rpc_method_handler
         self.generic_handler = grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
@@ -76,9 +84,21 @@ class DeliveryHandlers:
         """The handler for a server."""
 
     async def drain(self) -> None:
-        """Wait until no rpc is running and all deliveries are stored."""
+        """Wait until all received requests are handled and all deliveries stored."""
         await self._idle.wait()
         await self._drain_puts()
+
+    @contextlib.contextmanager
+    def _count_running(self) -> Iterator[None]:
+        """Let `drain` wait for the end of the block."""
+        self._running += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
 
     def _bind(
         self,
@@ -86,16 +106,18 @@ class DeliveryHandlers:
         request_type: type[RequestT],
         run: Callable[[Caller, RequestT], Awaitable[Message]],
         upload_path: tuple[int, ...] = (),
-    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        async def handle(content: bytes, context: Context) -> bytes:
+    ) -> Callable[[object, Context], Awaitable[bytes]]:
+        async def handle(_: object, context: Context) -> bytes:
             start = time.monotonic()
             status = "CANCELLED"  # unless it ends in another way
-            self._running += 1
-            self._idle.clear()
             try:
                 caller = _authenticate(self._access, method, context)
-                request = _decode(content, request_type, upload_path)
-                response = (await run(caller, request)).SerializeToString()
+                async with self._receiver.reserve(caller.name) as slot:
+                    content = await slot.receive(context)
+                    with self._count_running():
+                        request = _decode(content, request_type, upload_path)
+                        del content  # it may be large
+                        response = (await run(caller, request)).SerializeToString()
                 status = "OK"
             except Exception as error:  # noqa: BLE001 - the caller gets a status
                 failure = _convert_error(error, method)
@@ -104,9 +126,6 @@ class DeliveryHandlers:
             else:
                 return response
             finally:
-                self._running -= 1
-                if not self._running:
-                    self._idle.set()
                 self._observe(method, status, time.monotonic() - start)
 
         return handle

@@ -1,0 +1,102 @@
+"""Receives requests, and limits how many large ones are in memory.
+
+gRPC does not say how large a request is before it has been received, so each rpc needs
+a slot for that. One with a large request keeps it until the end. An rpc without a slot
+waits: HTTP/2 then lets its client send no more than a small window.
+
+Concurrency: one event loop. Each rpc waits for its slots in its own task.
+"""
+
+import asyncio
+from typing import Self
+from weakref import WeakValueDictionary
+
+import grpc
+
+from gateway.delivery.authentication import Context
+from gateway.delivery.failures import RpcFailure
+
+MAX_RECEIVED = 16
+"""The maximum number of requests that this process receives at the same time,
+including those with large requests that are still being handled."""
+
+MAX_RECEIVED_OF_CALLER = 8
+"""The maximum number of these that are of one caller."""
+
+LARGE_BYTES = 2**20
+"""The size from which a request keeps its slot."""
+
+RECEIVE_SECONDS = 60.0
+"""How long a request may take to arrive."""
+
+
+class RequestReceiver:
+    """Receives the requests of this process."""
+
+    def __init__(self) -> None:
+        self._slots = asyncio.Semaphore(MAX_RECEIVED)
+        self._slots_of_callers: WeakValueDictionary[str, asyncio.Semaphore] = (
+            WeakValueDictionary()
+        )
+
+    def reserve(self, caller: str) -> "ReceiveSlot":
+        """Return a slot for a request of a caller, to be entered."""
+        of_caller = self._slots_of_callers.get(caller)
+        if of_caller is None:
+            of_caller = asyncio.Semaphore(MAX_RECEIVED_OF_CALLER)
+            self._slots_of_callers[caller] = of_caller
+        return ReceiveSlot(of_caller, self._slots)
+
+
+class ReceiveSlot:
+    """A place for one request, as a context manager.
+
+    Args:
+        of_caller: the slots of the caller.
+        in_all: the slots of this process.
+    """
+
+    __slots__ = ("_held", "_in_all", "_of_caller")
+
+    def __init__(self, of_caller: asyncio.Semaphore, in_all: asyncio.Semaphore) -> None:
+        self._of_caller = of_caller
+        self._in_all = in_all
+        self._held: list[asyncio.Semaphore] = []
+
+    async def __aenter__(self) -> Self:
+        """Wait until the request may be received."""
+        try:
+            for slots in (self._of_caller, self._in_all):
+                await slots.acquire()
+                self._held.append(slots)
+        except asyncio.CancelledError:
+            self._release()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Release the slot if the request was large."""
+        self._release()
+
+    async def receive(self, context: Context) -> bytes:
+        """Receive the request of an rpc.
+
+        Raises:
+            RpcFailure: there is none, or it takes too long.
+        """
+        try:
+            async with asyncio.timeout(RECEIVE_SECONDS):
+                content = await context.read()
+        except TimeoutError:
+            raise RpcFailure(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly"
+            ) from None
+        if not isinstance(content, bytes):
+            raise RpcFailure(grpc.StatusCode.INVALID_ARGUMENT, "there is no request")
+        if len(content) < LARGE_BYTES:
+            self._release()
+        return content
+
+    def _release(self) -> None:
+        while self._held:
+            self._held.pop().release()
