@@ -475,7 +475,21 @@ class RedisDeliveryStore:
         """Remember a delivery for a replay, and the end of the one that it replaced."""
         self._replays.remember_put(delivery, replaced_id)
         if replaced_id:
-            self._expire_key(replaced_id)
+            self._expire_key_of_ended(delivery.ordering_key, replaced_id)
+
+    def _expire_key_of_ended(self, ordering_key: str, delivery_id: str) -> None:
+        """Let the key of a delivery expire with its record, if it has ended."""
+        read = self._commands.read_record(ordering_key, delivery_id)
+
+        def expire(reply: asyncio.Future[Any]) -> None:
+            if reply.cancelled() or reply.exception() is not None:
+                return
+            stored = self._decode_record(reply.result(), ordering_key, delivery_id)
+            if stored is not None and stored.record.state.is_final:
+                self._expire_key(delivery_id)
+
+        read.reply.add_done_callback(expire)
+        self._submit_unawaited(read)
 
     def _expire_key(self, delivery_id: str) -> None:
         """Let the idempotency entry of an ended delivery expire with its record.
@@ -484,6 +498,9 @@ class RedisDeliveryStore:
         """
         command = self._commands.expire_key(delivery_id)
         command.reply.add_done_callback(consume_exception)
+        self._submit_unawaited(command)
+
+    def _submit_unawaited(self, command: RedisCommand) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(KEY_REFRESH_SECONDS, command.reply.cancel)
         self._client.submit(command)

@@ -707,6 +707,27 @@ class TestCollapse:
         assert (record.state, record.reason) == (DeliveryState.CANCELLED, "collapsed")
         assert await finish_all(store, await acquire(store)) == [id_of(2), id_of(3)]
 
+    async def test_a_delivery_that_was_begun_is_known_after_a_day(
+        self, store: Store
+    ) -> None:
+        """A later one with its collapse key did not end it."""
+        first = build_delivery(1, collapse_key="state")
+        lease = await store.deliveries.put_delivery(first)
+        assert isinstance(lease, MailboxLease)
+        await store.deliveries.begin_part(lease, id_of(1), 0, [])
+        await put(store, 2, collapse_key="state")
+        await store.pass_time(RECORD_SECONDS + 100)
+        assert (await get(store, 1)).state is DeliveryState.SENDING
+
+    async def test_the_key_of_a_replaced_delivery_is_free_after_a_day(
+        self, store: Store
+    ) -> None:
+        await put(store, 1, collapse_key="state")
+        await put(store, 2, collapse_key="state")
+        await store.pass_time(RECORD_SECONDS + 100)
+        other = await put(store, 1, ordering_key="8", fingerprint=b"another")
+        assert other is DeliveryPutResult.STORED
+
     async def test_one_after_the_other_is_replaced(self, store: Store) -> None:
         """The newest one stays, also if the mailbox is full."""
         for number in range(90, 90 + LIMIT - 1):
