@@ -2,8 +2,13 @@
 
 # Many tests import gRPC before anything of ours, and gRPC reads its environment then:
 # the package sets it, so that tests run gRPC as the gateway does.
+import gc
+import os
 import signal
+import sys
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 import gateway  # noqa: F401 - see above
@@ -23,3 +28,23 @@ settings.load_profile("same examples")
 # that a test interrupts would not notice.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# All processes of a run load all test modules. Without files of bytecode, each process
+# would compile each module, for ten seconds.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exclude the tests themselves from garbage collection.
+
+    They are a million objects that stay until the end. To scan them again and again
+    takes as long as many of the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
