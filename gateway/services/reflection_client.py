@@ -62,12 +62,17 @@ async def import_contracts(
 
 
 class _Reflection:
-    """One version of the reflection service of a server."""
+    """One version of the reflection service of a server.
+
+    Each request has a call of its own, which gRPC sends whole. In a call with a stream
+    of requests, a request may follow when a server without the service has already
+    refused the call, and gRPC then reports an internal error instead of the refusal.
+    """
 
     def __init__(self, channel: aio.Channel, version: str) -> None:
-        self._ask: aio.StreamStreamMultiCallable[
+        self._ask: aio.UnaryStreamMultiCallable[
             ServerReflectionRequest, ServerReflectionResponse
-        ] = channel.stream_stream(
+        ] = channel.unary_stream(
             f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
             request_serializer=ServerReflectionRequest.SerializeToString,
             response_deserializer=ServerReflectionResponse.FromString,
@@ -80,7 +85,7 @@ class _Reflection:
             AioRpcError: a call failed.
             ConfigurationError: the server does not know a file that it named.
         """
-        [listed] = await self._request([ServerReflectionRequest(list_services="*")])
+        [listed] = await self._request(ServerReflectionRequest(list_services="*"))
         names = [
             service.name
             for service in listed.list_services_response.service
@@ -89,7 +94,8 @@ class _Reflection:
         requests = [ServerReflectionRequest(file_containing_symbol=it) for it in names]
         files: dict[str, FileDescriptorProto] = {}
         while requests:
-            for response in await self._request(requests):
+            responses = [each for it in requests for each in await self._request(it)]
+            for response in responses:
                 for content in response.file_descriptor_response.file_descriptor_proto:
                     file = FileDescriptorProto.FromString(content)
                     files.setdefault(file.name, file)
@@ -102,10 +108,10 @@ class _Reflection:
         return list(files.values())
 
     async def _request(
-        self, requests: Iterable[ServerReflectionRequest]
+        self, request: ServerReflectionRequest
     ) -> list[ServerReflectionResponse]:
         responses = []
-        async for response in self._ask(iter(requests), timeout=_TIMEOUT_SECONDS):
+        async for response in self._ask(request, timeout=_TIMEOUT_SECONDS):
             if response.HasField("error_response"):
                 asked = response.original_request
                 name = asked.file_by_filename or asked.file_containing_symbol
