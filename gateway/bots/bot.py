@@ -18,6 +18,7 @@ from gateway.bots.delivery_composition import create_delivery_processor
 from gateway.bots.editor import BotEditor
 from gateway.bots.managed_bots import AdoptingRouter, BotAdoption
 from gateway.bots.offered_updates import list_offered_updates
+from gateway.bots.previous_secrets import PreviousSecrets
 from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import Instrumentation
@@ -90,6 +91,9 @@ class BotFactory:
         enqueue: stores an update and starts its actor; with `acquire=False` it starts
             none.
         find_name: returns the name of the bot with a user id, or None.
+
+    Attributes:
+        previous_secrets: the previous webhook secrets of the bots.
     """
 
     def __init__(  # noqa: PLR0913 - most by name
@@ -105,6 +109,7 @@ class BotFactory:
         enqueue: Callable[..., Awaitable[None]],
         find_name: Callable[[int], str | None],
     ) -> None:
+        self.previous_secrets = PreviousSecrets()
         self._typing_timer = make_typing_timer()
         self._find_name = find_name
         self._settings = settings
@@ -215,7 +220,12 @@ class BotFactory:
             ),
             webhook_target=None
             if is_polled
-            else WebhookTarget(config.webhook_secrets, receiver, observe_update),
+            else WebhookTarget(
+                config.webhook_secrets,
+                receiver,
+                observe_update,
+                self.previous_secrets.find(config),
+            ),
             poller=self._build_poller(config, api, receiver) if is_polled else None,
         )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
@@ -60,7 +59,7 @@ class RunningBots:
         self.pollers = BotPollers(registry, background)
         self.usernames_known = asyncio.Event()
         self._watcher = (
-            BotsFileWatcher(load, self.apply, loaded, self._limit_previous_secrets)
+            BotsFileWatcher(load, self.apply, loaded, factory.previous_secrets.limit)
             if loaded is not None
             else None
         )
@@ -146,12 +145,6 @@ class RunningBots:
         ]
         if problems:
             raise ConfigurationError(problems)
-
-    def _limit_previous_secrets(self) -> None:
-        now = time.monotonic()
-        for bot in self.registry:
-            if bot.webhook_target is not None:
-                bot.webhook_target.limit_previous(now)
 
 
 def _log_changes(added: list[Bot], removed: list[Bot]) -> None:

@@ -54,7 +54,7 @@ class BotsFileWatcher:
         load: Callable[[], BotsFile],
         apply: Callable[[Mapping[str, BotConfig]], Awaitable[None]],
         loaded: BotsFile,
-        tick: Callable[[], None] = lambda: None,
+        tick: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._tick = tick
         self._load = load
@@ -72,7 +72,8 @@ class BotsFileWatcher:
         look = 0
         while True:
             await self.look(is_full=look % LOOKS_PER_FULL_LOOK == 0)
-            self._tick()
+            if self._tick is not None:
+                await self._tick()
             look += 1
             await asyncio.sleep(CHECK_SECONDS)
 

@@ -27,6 +27,18 @@ PREVIOUS_SUFFIX = ".previous"
 UpdateSource = Literal["webhook", "poll"]
 
 
+class SecretFile(Struct, frozen=True):
+    """A file with a secret.
+
+    Attributes:
+        path: the path.
+        written_at: when the file was written, in seconds since the epoch.
+    """
+
+    path: Path
+    written_at: float
+
+
 class BotConfig(Struct, frozen=True, kw_only=True):
     """A bot, with everything that its entry in the file refers to.
 
@@ -45,6 +57,7 @@ class BotConfig(Struct, frozen=True, kw_only=True):
         is_paused: whether updates are only stored.
         manages_bots_of: the user ids of the people whose bots are added if this bot
             manages them.
+        previous_file: the file with the previous webhook secret, or None.
     """
 
     name: str
@@ -58,6 +71,7 @@ class BotConfig(Struct, frozen=True, kw_only=True):
     routes: tuple[str, ...] | None = None
     is_paused: bool = False
     manages_bots_of: tuple[int, ...] = ()
+    previous_file: SecretFile | None = None
 
     @property
     def id(self) -> int:
@@ -248,20 +262,32 @@ class _ReferenceReader:
         if file is None:
             return None
         path = self.resolve(file + PREVIOUS_SUFFIX)
-        self.paths.append(path)
-        return self._read_file(kind, path, problems) if path.exists() else None
+        # A gateway may delete it at any moment.
+        return self._read_file(kind, path, problems, is_optional=True)
 
     def resolve(self, file: str) -> Path:
         """Return the path of a file. A relative one starts in BOTS_FILE's directory."""
         return self._directory / file
 
+    def find_previous_file(self, file: str | None) -> SecretFile | None:
+        """Return the file with the previous webhook secret, or None."""
+        if file is None:
+            return None
+        path = self.resolve(file + PREVIOUS_SUFFIX)
+        try:
+            return SecretFile(path, path.stat().st_mtime)
+        except OSError:
+            return None
+
     def _read_file(
-        self, kind: str, path: Path, problems: list[str]
+        self, kind: str, path: Path, problems: list[str], *, is_optional: bool = False
     ) -> SecretStr | None:
         self.paths.append(path)
         try:
             return SecretStr(path.read_text(encoding="utf-8").strip())
         except OSError as error:
+            if is_optional and isinstance(error, FileNotFoundError):
+                return None
             problems.append(f"{kind}_file {path}: {error.strerror}")
         except UnicodeDecodeError:
             problems.append(f"{kind}_file {path}: is not UTF-8")
@@ -293,6 +319,9 @@ def _build_bot(
             routes=None if entry.routes is None else tuple(entry.routes),
             is_paused=entry.paused,
             manages_bots_of=tuple(entry.manages_bots_of),
+            previous_file=reader.find_previous_file(entry.webhook_secret_file)
+            if accepted[1:] and entry.webhook_secret_previous_env is None
+            else None,
         ),
         [],
     )

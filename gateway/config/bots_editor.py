@@ -96,8 +96,26 @@ def set_paused(path: Path, name: str, *, is_paused: bool) -> None:
 
 def write_secret_file(path: Path, value: str) -> None:
     """Write a token or a secret, at once and readable by its owner only."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    _replace(path, f"{value}\n", mode)
+    with _locked(path):
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        _replace(path, f"{value}\n", mode)
+
+
+def delete_secret_file(path: Path, value: str) -> None:
+    """Delete a file if it still has a secret; another secret stays.
+
+    Raises:
+        ConfigurationError: the file cannot be read or deleted.
+    """
+    with _locked(path):
+        try:
+            if path.read_text(encoding="utf-8").strip() == value:
+                path.unlink()
+        except FileNotFoundError:
+            pass
+        except (OSError, UnicodeDecodeError) as error:
+            problem = getattr(error, "strerror", "is not UTF-8")
+            raise ConfigurationError([f"{path}: {problem}"]) from None
 
 
 def touch(path: Path) -> None:

@@ -13,8 +13,7 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
-from math import inf
-from secrets import token_bytes, token_hex
+from secrets import token_hex
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -23,6 +22,7 @@ from msgspec import Struct
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.observability.logging import RateLimitedLogger, summarize_error
+from gateway.telegram.previous_secret import PreviousSecret
 from gateway.telegram.update_receiver import UpdateReceiver
 
 logger = logging.getLogger(__name__)
@@ -35,13 +35,6 @@ _NAMED_PATHS = "/webhook/"
 
 MAX_BODY_BYTES = 1024 * 1024
 """Maximum size of a body that is kept. Telegram's own limit is half of it."""
-
-MAX_PREVIOUS_SECONDS = 3600.0
-"""How long the previous secret is accepted if Telegram does not use the current one."""
-
-_CONFIRMED_SECONDS = 60.0
-"""How long the previous secret is accepted after Telegram has used the current one:
-requests that began earlier may arrive later."""
 
 _FORBIDDEN_BODY_SECONDS = 1.0
 """Body timeout for clients without the secret. During a request a connection is never
@@ -59,12 +52,12 @@ class WebhookTarget:
         receiver: enqueues the updates.
         record_update: called with a record of each request whose secret is missing or
             wrong.
+        previous: the previous secret, if other targets of the bot share it; otherwise
+            it is accepted for ever.
 
     Attributes:
         receiver: enqueues the updates.
         record_update: called with a record of each request without a secret.
-        is_confirmed: whether Telegram used the current secret while the previous one
-            was accepted too.
     """
 
     def __init__(
@@ -72,18 +65,17 @@ class WebhookTarget:
         secrets: Sequence[str],
         receiver: UpdateReceiver | None,
         record_update: Callable[[ProcessingRecord], None],
+        previous: PreviousSecret | None = None,
     ) -> None:
         if not secrets or not all(secrets):
             raise ValueError("an empty secret would let anybody in")
         self._current = secrets[0].encode()
-        # Nobody knows this one. Two comparisons for every target: their duration does
-        # not reveal whether a path has a bot, or whether its secret is being changed.
-        self._previous = token_bytes(32)
-        self.has_previous = len(secrets) > 1
-        if self.has_previous:
-            self._previous = secrets[1].encode()
-        self.is_confirmed = False
-        self._previous_ends_at = inf
+        if previous is None:
+            # Nobody knows a token. Two comparisons for every target: their duration
+            # does not reveal whether a path has a bot, or whether its secret is being
+            # changed.
+            previous = PreviousSecret(secrets[1] if secrets[1:] else token_hex(16))
+        self._previous = previous
         self.receiver = receiver
         self.record_update = record_update
 
@@ -94,24 +86,10 @@ class WebhookTarget:
         much of the secret is right, or which secret matches.
         """
         is_current = hmac.compare_digest(secret, self._current)
-        is_previous = hmac.compare_digest(secret, self._previous)
-        if self.has_previous and is_current:
-            self.is_confirmed = True
+        is_previous = hmac.compare_digest(secret, self._previous.value)
+        if is_current:
+            self._previous.is_confirmed = True
         return is_current | is_previous
-
-    def limit_previous(self, now: float) -> None:
-        """Stop accepting the previous secret some time after the rotation.
-
-        Args:
-            now: the seconds of a monotonic clock.
-        """
-        if not self.has_previous:
-            return
-        seconds = _CONFIRMED_SECONDS if self.is_confirmed else MAX_PREVIOUS_SECONDS
-        self._previous_ends_at = min(self._previous_ends_at, now + seconds)
-        if now >= self._previous_ends_at:
-            self._previous = token_bytes(32)
-            self.has_previous = False
 
 
 class Webhook:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.telegram import previous_secret
 from tests.e2e.many_bots import BOTS, Place, running_bots
 from tests.factories import build_message_json
 from tests.support.bot_api import FakeBotApi, make_token
@@ -185,6 +186,27 @@ async def test_a_changed_secret_leaves_the_previous_one_valid(place: Place) -> N
     await place.say("shop", "two")
     await place.say("shop", "three", secret="the-secret-that-follows")
     await wait_until(lambda: len(place.texts("shop")) == 3)
+
+
+async def test_a_previous_secret_ends_once_and_for_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither another build of the bot nor its file makes it valid again."""
+    monkeypatch.setattr(previous_secret, "_CONFIRMED_SECONDS", 0)
+    previous = make_secret("shop")
+    place.files.write_previous_secret("shop", previous)
+    place.files.write_secret("shop", "the-secret-that-follows")
+    place.files.write()
+    await place.say("shop", "one", secret="the-secret-that-follows")
+    file = place.files.path.parent / "shop.secret.previous"
+    await wait_until(lambda: not file.exists())
+    place.files.write_previous_secret("shop", previous)
+    place.files.entries["shop"]["rate_limit_requests"] = 100
+    place.files.write()
+    await place.say("shop", "two", secret=previous)
+    await place.say("shop", "three", secret="the-secret-that-follows")
+    await wait_until(lambda: place.texts("shop") == ["echo: one", "echo: three"])
+    assert "webhook_secret_invalid" in str(place.gateway.log())
 
 
 async def test_a_paused_bot_keeps_its_updates(place: Place) -> None:
