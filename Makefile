@@ -147,4 +147,4 @@ audit: $(READY) ## Look for known holes in what production installs; list it in 
 	  echo 'then nothing is known, neither good nor bad.'; exit 1; } >&2
 
 clean: ## Remove what make made
-	rm -rf .venv .contenders dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .contenders dist examples/*/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
