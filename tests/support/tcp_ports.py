@@ -10,9 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 
-_PORTS = range(12_000, 32_000)
+_PORTS = range(12_000, 20_000)
 """None of those that the system gives to clients: while a server is not there yet, or
-gone for a moment, a connection of a busy machine might get its port."""
+gone for a moment, a connection of a busy machine might get its port. None of those that
+a sandbox chooses either."""
 
 _BLOCK = 250
 """So many ports belong to one process at a time."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import socket
 from collections.abc import Collection, Iterable, Mapping
 
@@ -11,6 +12,10 @@ from gateway.domain.errors import ConfigurationError
 LOOPBACK = "127.0.0.1"
 SAMPLES = {"CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE"}
 """The sample services; their addresses are not read from the environment."""
+
+_FREE_PORTS = range(20_000, 32_000)
+"""None of those that the system gives to clients: before a server of the sandbox
+listens, a connection of a busy machine might get its port."""
 
 _OF_CALLS = ("STREAMING", "STREAM_TIMEOUT", "TIMEOUT")
 
@@ -75,11 +80,16 @@ def call_settings(services: Collection[str]) -> dict[str, str]:
 
 def free_ports(count: int) -> list[int]:
     """Return different free ports."""
+    found: list[int] = []
     with contextlib.ExitStack() as open_probes:
-        probes = [open_probes.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+        for port in random.sample(_FREE_PORTS, len(_FREE_PORTS)):
+            if len(found) == count:
+                break
+            probe = open_probes.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind((LOOPBACK, port))
+                found.append(port)
+    return found
 
 
 async def accepts_connections(port: int) -> bool:
