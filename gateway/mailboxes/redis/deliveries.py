@@ -31,6 +31,7 @@ from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
 from gateway.mailboxes.delivery_serialization import (
+    NO_OWNER,
     IdempotencyEntry,
     StoredRecord,
     decode_delivery,
@@ -229,7 +230,9 @@ class RedisDeliveryStore:
         record = stored.record
         if stored.owner == lease.token:  # we began this part, or the one before it
             record.is_part_begun = False
-        if not record.state.is_final and (resolves_doubt or not record.is_part_begun):
+        is_later_part_next = stored.owner == NO_OWNER and record.next_part > part
+        is_refused = record.state.is_final or is_later_part_next
+        if not is_refused and (resolves_doubt or not record.is_part_begun):
             self._replays.remember_begin(
                 lease,
                 delivery_id,
@@ -268,7 +271,9 @@ class RedisDeliveryStore:
         reply = await self._executor.execute(command)
         origin = self._replays.find_origin(lease, delivery_id)
         if reply == 0:
-            if dead_letter_reason is None:
+            if dead_letter_reason is None and self._replays.may_have_lost_begin(
+                lease, delivery_id
+            ):
                 await self._end_uncommitted(lease, delivery_id, result, origin)
             raise LeaseLost("the lease's token is not the mailbox's current one")
         self._replays.remember_end(lease.ordering_key, delivery_id, result, origin)

@@ -29,10 +29,17 @@ from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
 
 
 class _BegunDelivery(Struct, frozen=True):
-    """The delivery of which the owner of a lease has begun a call."""
+    """The delivery of which the owner of a lease has begun a call.
+
+    Attributes:
+        delivery_id: the id of the delivery.
+        origin: what its record is made from if it is missing.
+        replay_count: the number of replays before that.
+    """
 
     delivery_id: str
     origin: RecordOrigin
+    replay_count: int
 
 
 class DeliveryReplays:
@@ -80,7 +87,9 @@ class DeliveryReplays:
     ) -> None:
         """Remember that the owner of a lease has begun a call."""
         ordering_key, token = lease.ordering_key, lease.token
-        self._begun[lease] = _BegunDelivery(delivery_id, origin)
+        self._begun[lease] = _BegunDelivery(
+            delivery_id, origin, self._buffer.replay_count
+        )
 
         def replay() -> Sequence[RedisCommand]:
             return (
@@ -101,6 +110,15 @@ class DeliveryReplays:
         if begun is None or begun.delivery_id != delivery_id:
             return UNKNOWN_ORIGIN
         return begun.origin
+
+    def may_have_lost_begin(self, lease: MailboxLease, delivery_id: str) -> bool:
+        """Return whether there was a replay since the lease's owner began a call."""
+        begun = self._begun.get(lease)
+        return (
+            begun is not None
+            and begun.delivery_id == delivery_id
+            and begun.replay_count < self._buffer.replay_count
+        )
 
     def remember_end(
         self,

@@ -63,6 +63,9 @@ class ReplayBuffer:
         clock: measures the replay window and the replay pause.
         put_timeout: seconds after which an update whose put has not succeeded goes to
             memory; None if puts have no timeout.
+
+    Attributes:
+        replay_count: the number of replays so far.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class ReplayBuffer:
             OrderedDict() for _ in range(SHARD_COUNT)
         ]
         self._replaying: dict[ReplayKey, Sequence[RedisCommand]] = {}
+        self.replay_count = 0
         self._paused_until = 0.0
         self._generations: dict[int, bytes] = {}
         client.set_health_callbacks(self.replay, self._pause_after_outage)
@@ -144,6 +148,7 @@ class ReplayBuffer:
             last_answer_time: when Redis last answered before the loss, by
                 `Clock.uptime`.
         """
+        self.replay_count += 1
         self._pause_leasing()
         oldest = last_answer_time - REPLAY_WINDOW_SECONDS
         # Puts of an earlier replay that are still unanswered, because another server

@@ -142,12 +142,13 @@ class TestTheLeaseWasLost:
     """The lease of a worker that continues to send is not in Redis any more."""
 
     async def begin_and_lose(self, workers: Workers) -> MailboxLease:
-        """Begin two calls; let Redis forget that, and the lease."""
+        """Begin two calls; let Redis forget that, and the lease, after a replay."""
         await workers.accepting.deliveries.put_delivery(DELIVERY, acquire=False)
         ask, shard = workers.accepting.ask, KEYS.get_shard(b"7")
         key = shard.record_prefix + ID.encode()
         accepted = await ask("GET", key)
         lease = await begin(workers)
+        await replay([workers.sending])
         await ask("SET", key, accepted)
         await ask("DEL", shard.leases)
         await ask("ZADD", shard.pending, 0, "7")
@@ -173,11 +174,21 @@ class TestTheLeaseWasLost:
         assert (await get(workers.accepting)).state is DeliveryState.SENT
         assert await workers.accepting.in_memory() == 0
 
+    async def test_without_a_replay_it_ends_nothing(self, workers: Workers) -> None:
+        """Another worker took the mailbox over, and learns of the doubt."""
+        lease = await begin(workers)
+        shard = KEYS.get_shard(b"7")
+        await workers.accepting.ask("DEL", shard.leases)
+        with pytest.raises(LeaseLost):
+            await workers.sending.deliveries.commit_delivery(lease, ID, b"state", SENT)
+        assert (await get(workers.accepting)).state is DeliveryState.SENDING
+
     async def test_it_does_not_end_what_another_owner_has_begun(
         self, workers: Workers
     ) -> None:
         """That owner knows whether it repeats the call that was in doubt."""
         lease = await begin(workers)
+        await replay([workers.sending])
         deliveries = workers.accepting.deliveries
         shard = KEYS.get_shard(b"7")
         await workers.accepting.ask("DEL", shard.leases)
