@@ -22,7 +22,9 @@ from gateway.config.bots import BotConfig
 from gateway.config.run_mode import GatewayMode, SingleProcess, Supervisor, Worker
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
+from gateway.contracts.generations import ContractGenerations
 from gateway.contracts.live_services import LiveServices, choose_streaming
+from gateway.contracts.local_history import choose_history
 from gateway.contracts.watcher import ContractWatcher
 from gateway.delivery_setup import open_delivery_server
 from gateway.domain.instrumentation import Instrumentation
@@ -205,7 +207,11 @@ async def open_gateway(
         contracts = ContractWatcher(
             settings.contract_sources,
             [settings.services_file] if settings.services_file else [],
-            live_services.apply,
+            ContractGenerations(
+                choose_history(store.contract_history, settings.contracts_history),
+                live_services,
+                store.clock.now,
+            ),
         )
         await contracts.start()
         add_contract_gauges(metrics, live_services, contracts)
@@ -226,6 +232,7 @@ async def open_gateway(
             scheduler,
             background,
             services=monitor,
+            live_services=live_services,
             contracts=contracts,
         )
         health = HealthEndpoints(

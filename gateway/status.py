@@ -29,6 +29,7 @@ class GatewayStatus:
         scheduler: runs the actors.
         background: the background tasks of the process.
         services: watches the services.
+        live_services: the services that are called now.
         contracts: takes up changes of the contracts.
     """
 
@@ -41,9 +42,11 @@ class GatewayStatus:
         background: BackgroundTasks,
         *,
         services: ServiceMonitor,
+        live_services: LiveServices,
         contracts: ContractWatcher,
     ) -> None:
         self._services = services
+        self._live_services = live_services
         self._contracts = contracts
         self._bots = bots
         self._bot_api = bot_api
@@ -87,6 +90,7 @@ class GatewayStatus:
         return {
             "status": "degraded" if is_degraded else "ok",
             "version": self._version,
+            "contracts": self._describe_contracts(),
             "mailboxes": self._mailboxes.mode,
             "bot_api": self._get_bot_api_status(),
             "active_actors": self._scheduler.active_actors,
@@ -94,6 +98,10 @@ class GatewayStatus:
             "failing_tasks": failing,
             "problems": problems,
         }
+
+    def _describe_contracts(self) -> str:
+        generation = self._live_services.generation
+        return f"generation {generation}" if generation else "no generation"
 
     def _get_bot_api_status(self) -> str:
         return "failing" if self._bot_api.is_failing else "ok"
@@ -122,14 +130,14 @@ def add_contract_gauges(
     """
     metrics.add_labelled_gauge(
         "gateway_contracts_info",
-        "1 for the digest of the routes that are served.",
-        "digest",
-        lambda: {services.digest: 1},
+        "1 for the digest of the routes that are served, and their generation.",
+        ("digest", "generation"),
+        lambda: {(services.digest, str(services.generation)): 1},
     )
     metrics.add_gauge(
         "gateway_contracts_refused",
         "1 if contracts are refused, so that older ones are served: /health says why.",
-        lambda: bool(contracts.problems),
+        lambda: contracts.is_refused,
     )
 
 

@@ -1,14 +1,19 @@
 """Everything that the settings say, loaded together for the commands that need it."""
 
+import asyncio
+import contextlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gateway.cli.routes import load_contracts_of_settings
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings, load_settings_with_services
 from gateway.config.unknown_settings import find_misspelled_settings
-from gateway.contracts.loading import LoadedContracts
+from gateway.contracts.loading import LoadedContracts, load_generation
+from gateway.contracts.opened_history import open_history
 from gateway.delivery_setup import find_delivery_problems
-from gateway.domain.errors import ConfigurationError
+from gateway.domain.contract_history import ContractGeneration
+from gateway.domain.errors import ConfigurationError, StoreUnavailable
 
 
 class Configuration(NamedTuple):
@@ -34,11 +39,49 @@ def load_configuration(overrides: dict[str, Any] | None = None) -> Configuration
     Raises:
         ConfigurationError: some are invalid; it has all problems.
     """
+    return _load_configuration(load_contracts_of_settings, overrides)
+
+
+def load_configuration_to_serve(
+    overrides: dict[str, Any] | None = None,
+) -> Configuration:
+    """Load the settings and the contracts, or those that were served before.
+
+    A gateway that restarts while its folder has contracts that it refused goes on with
+    the accepted ones.
+
+    Args:
+        overrides: settings from the command line, by field name.
+
+    Raises:
+        ConfigurationError: some settings are invalid, or the contracts are, and none
+            were accepted before; it has all problems.
+    """
+    try:
+        return load_configuration(overrides)
+    except ConfigurationError as error:
+        problems = error.problems
+    with contextlib.suppress(ConfigurationError, StoreUnavailable):
+        settings, _ = load_settings_with_services((), overrides)
+        if (generation := asyncio.run(_find_accepted(settings))) is not None:
+            accepted = load_generation(generation)
+            return _load_configuration(lambda: accepted, overrides)
+    raise ConfigurationError(problems)
+
+
+async def _find_accepted(settings: Settings) -> ContractGeneration | None:
+    async with open_history(settings) as history:
+        return await history.get_generation(await history.find_current_number())
+
+
+def _load_configuration(
+    load_contracts: Callable[[], LoadedContracts], overrides: dict[str, Any] | None
+) -> Configuration:
     problems: list[str] = []
     contracts = None
     names: tuple[str, ...] = ()
     try:
-        contracts = load_contracts_of_settings()
+        contracts = load_contracts()
         names = contracts.table.service_names
     except ConfigurationError as error:
         problems += error.problems

@@ -8,9 +8,9 @@ import click
 
 @click.group()
 def contracts() -> None:
-    """Check, compare, export or import contracts.
+    """Check, compare, export or import contracts, or serve earlier ones.
 
-    These commands need neither a gateway nor its settings.
+    Only history and rollback need the settings of a gateway.
     """
 
 
@@ -111,3 +111,24 @@ def apply_sets(
     from gateway.cli.contracts import apply_contracts
 
     apply_contracts(files, directory, others, allow_removal=allow_removal)
+
+
+@contracts.command("history")
+def history() -> None:
+    """List the contracts that gateways accepted, the served ones first."""
+    from gateway.cli.contract_history import print_history
+
+    print_history()
+
+
+@contracts.command("rollback")
+@click.argument("number", required=False, type=int, metavar="[N]")
+def rollback(number: int | None) -> None:
+    """Serve the contracts of generation N again, or those before the present ones.
+
+    All gateways with the same Redis take them up within a second. They ignore the files
+    that they served until then, even after a restart.
+    """
+    from gateway.cli.contract_history import roll_back
+
+    roll_back(number)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway import server
 from gateway.cli.bot_api import run_with_api
-from gateway.cli.configuration import load_configuration
+from gateway.cli.configuration import load_configuration_to_serve
 from gateway.config.bots import load_bots
 from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
 from gateway.config.settings import Settings
@@ -46,7 +46,7 @@ def run_gateway(
         ConfigurationError: the settings or the routes are invalid, or the gateway
             cannot start.
     """
-    settings, services, contracts = load_configuration(
+    settings, services, contracts = load_configuration_to_serve(
         {} if workers is None else {"workers": workers}
     )
     mode = choose_run_mode(settings.workers, worker_socket, program)

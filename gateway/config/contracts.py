@@ -3,6 +3,8 @@
 Commands that only read routes load it without the other settings.
 """
 
+from pathlib import Path
+
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.config.env_file import find_env_file
@@ -16,6 +18,7 @@ class ContractSettings(BaseSettings):
     )
 
     contracts: str = "builtin"
+    contracts_history: Path | None = None
 
     @property
     def contract_sources(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from gateway.bots.bot import BotFactory
 from gateway.bots.composition import RunningBots
@@ -18,6 +19,21 @@ from gateway.services.routing.route_table import RouteTable
 from gateway.services.routing.table_diff import compare_tables
 
 logger = logging.getLogger(__name__)
+
+
+class PreparedServices(NamedTuple):
+    """Contracts that can be served.
+
+    Attributes:
+        loaded: the contracts.
+        services: the settings of their services, by name.
+        table: their routes, with the streaming rpcs chosen.
+    """
+
+    loaded: LoadedContracts
+    services: Mapping[str, ServiceSettings]
+    table: RouteTable
+
 
 MakeRouter = Callable[[RouteTable, Mapping[str, ServiceSettings]], GrpcServiceRouter]
 
@@ -36,6 +52,7 @@ class LiveServices:
 
     Attributes:
         digest: identifies the routes.
+        generation: the number of the generation of the contracts; 0 while it has none.
     """
 
     def __init__(
@@ -57,32 +74,59 @@ class LiveServices:
         self._bots = bots
         self._make_router = make_router
         self.digest = compute_digest(table)
+        self.generation = 0
 
-    async def apply(self, loaded: LoadedContracts) -> None:
-        """Serve these contracts from now on. Turns that run keep the old ones.
+    def prepare(
+        self,
+        loaded: LoadedContracts,
+        *,
+        before: LoadedContracts | None = None,
+        may_remove: bool = False,
+    ) -> PreparedServices:
+        """Check that contracts can be served, and change nothing.
 
-        The services that were called before keep their settings.
+        The services that are called now keep their settings.
+
+        Args:
+            loaded: the contracts.
+            before: the contracts whose triggers must not disappear without permission;
+                None for those that are served.
+            may_remove: whether triggers may disappear anyway.
 
         Raises:
-            ConfigurationError: they cannot be served; nothing was changed.
+            ConfigurationError: they cannot be served.
         """
-        # Routes may differ in fields of which the difference of the tables is silent.
-        digest = compute_digest(loaded.table)
-        if digest == self.digest:
-            # Remember which files the routes are from.
-            self._running = loaded
-            return
-        problems = list(find_forbidden_removals(self._running, loaded))
+        problems: list[str] = []
+        if not may_remove:
+            problems += find_forbidden_removals(before or self._running, loaded)
         services = self._load_settings(loaded.table, problems)
         if problems:
             raise ConfigurationError(problems)
         table = choose_streaming(loaded.table, services)
+        self._channels.load_credentials(get_own_tls_files(services))
+        return PreparedServices(loaded, services, table)
+
+    async def apply(self, prepared: PreparedServices, generation: int) -> None:
+        """Serve contracts from now on. Turns that run keep the old ones.
+
+        Args:
+            prepared: what `prepare` returned.
+            generation: the number of their generation.
+        """
+        self.generation = generation
+        loaded, services, table = prepared
+        digest = compute_digest(loaded.table)
+        # Routes may differ in fields of which the difference of the tables is silent.
+        if digest == self.digest:
+            # Remember which files the routes are from.
+            self._running = loaded
+            return
         difference = compare_tables(self._running.table, loaded.table)
+        # From here on nothing fails, and nothing waits: all of it changes at once.
         self._channels.replace(
             {name: it.target for name, it in services.items()},
             get_own_tls_files(services),
         )
-        # From here on nothing fails, and nothing waits: all of it changes at once.
         router = self._make_router(table, services)
         self._monitor.replace_services(list_rpc_services(table))
         self._factory.replace_routes(table, router)
@@ -93,6 +137,7 @@ class LiveServices:
             "contracts_changed",
             extra={
                 "digest": self.digest,
+                "generation": generation,
                 "added": list(difference.added),
                 "removed": list(difference.removed),
                 "changed": [*difference.changed, *difference.renumbered],

@@ -1,12 +1,19 @@
 """Loads the contracts that the settings name, and checks them as a whole."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from pathlib import PurePath
 
 from msgspec import Struct
 
+from gateway.domain.contract_history import ContractFile, ContractGeneration
+from gateway.domain.errors import ConfigurationError
 from gateway.services.contracts.contract_set import ContractSet
-from gateway.services.contracts.sources import list_ignored_files, load_contracts
+from gateway.services.contracts.sources import (
+    list_ignored_files,
+    parse_files,
+    read_files,
+)
 from gateway.services.routing.contract_warnings import find_warnings
 from gateway.services.routing.route_table import RouteTable, combine_contracts
 from gateway.telegram.inbound.update_types import ROUTABLE_NAMES
@@ -19,11 +26,18 @@ class LoadedContracts(Struct, frozen=True):
         table: their routes.
         warnings: probable mistakes in them.
         sets: the set of each file.
+        files: the files.
     """
 
     table: RouteTable
     warnings: Sequence[str]
     sets: Sequence[ContractSet]
+    files: Sequence[ContractFile] = ()
+
+    @property
+    def digest(self) -> str:
+        """What identifies the contents of the files, wherever they are."""
+        return compute_files_digest(self.files)
 
     @property
     def digests(self) -> frozenset[str]:
@@ -53,11 +67,29 @@ def load_sources(
     Raises:
         ConfigurationError: some contracts are invalid; it has all problems.
     """
-    contracts = load_contracts(sources)
+    problems: list[str] = []
+    files = read_files(sources, problems)
+    contracts = parse_files(files, problems)
+    if problems:
+        raise ConfigurationError(problems)
     contracts.sort(key=lambda contract: contract.digest not in running)
     table = combine_contracts(contracts)
     warnings = find_contract_warnings(contracts, table, sources)
-    return LoadedContracts(table, warnings, contracts)
+    return LoadedContracts(table, warnings, contracts, files)
+
+
+def load_generation(generation: ContractGeneration) -> LoadedContracts:
+    """Load the contracts of a generation, wherever it was accepted.
+
+    Raises:
+        ConfigurationError: this gateway cannot read them; it has all problems.
+    """
+    problems: list[str] = []
+    contracts = parse_files(generation.files, problems)
+    if problems:
+        raise ConfigurationError(problems)
+    table = combine_contracts(contracts)
+    return LoadedContracts(table, (), contracts, generation.files)
 
 
 def find_contract_warnings(
@@ -75,6 +107,14 @@ def find_contract_warnings(
         *find_warnings(contracts, table, ROUTABLE_NAMES),
         *(f"{path} is not read: its suffix is not that of a set" for path in ignored),
     ]
+
+
+def compute_files_digest(files: Iterable[ContractFile]) -> str:
+    """Return what identifies the contents of files, wherever they are."""
+    parts = sorted(
+        (PurePath(file.path).name, sha256(file.content).hexdigest()) for file in files
+    )
+    return blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 def compute_digest(table: RouteTable) -> str:

@@ -7,15 +7,20 @@ contracts go on, and the problems are told in the log, in the health and in metr
 Concurrency: one background task. Files are read in a thread; the change itself is made
 by the event loop without a pause, so that every update sees the old contracts or the
 new ones.
+
+A valid change becomes a generation of the contracts, which all gateways with the same
+Redis serve; see `generations.py`.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from gateway.contracts.loading import LoadedContracts, load_sources
-from gateway.domain.errors import ConfigurationError
+from gateway.contracts.generations import ContractGenerations
+from gateway.contracts.loading import load_sources
+from gateway.domain.errors import ConfigurationError, StoreUnavailable
 from gateway.services.contracts.contract_set import BUILTIN
 
 logger = logging.getLogger(__name__)
@@ -33,27 +38,35 @@ class ContractWatcher:
     Args:
         sources: the sources, as in the setting CONTRACTS.
         further_files: files that a change may depend on.
-        apply: takes up contracts.
-
-    Attributes:
-        problems: what is wrong with the contracts that were refused; empty if those in
-            the files are served.
+        generations: take up contracts.
     """
 
     def __init__(
         self,
         sources: Sequence[str],
         further_files: Iterable[Path],
-        apply: Callable[[LoadedContracts], Awaitable[None]],
+        generations: ContractGenerations,
     ) -> None:
         self._sources = sources
         self._paths = [Path(it) for it in sources if it != BUILTIN]
         self._further_files = list(further_files)
-        self._apply = apply
+        self._generations = generations
         self._fingerprint: _Fingerprint | None = None
         self._digests: frozenset[str] = frozenset()
         self._hung_up = asyncio.Event()
-        self.problems: Sequence[str] = ()
+        self._is_first_look = True
+        self._refused: Sequence[str] = ()
+        """What is wrong with the files."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there are contracts that are not served here."""
+        return bool(self._refused) or self._generations.has_unserved
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What keeps the gateway from serving the newest contracts."""
+        return [*self._refused, *self._generations.problems]
 
     @property
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -85,26 +98,37 @@ class ContractWatcher:
                 pass
 
     async def check(self) -> None:
-        """Look at the files once, and take up a change."""
+        """Look at the history and at the files once, and take up a change."""
         fingerprint = await asyncio.to_thread(self._read_fingerprint)
-        if fingerprint == self._fingerprint:
-            return
+        is_changed = fingerprint != self._fingerprint
+        # Without the history nobody knows what the others serve: the next look tries
+        # again.
+        with contextlib.suppress(StoreUnavailable):
+            await self._generations.follow(try_again=is_changed)
+            if is_changed:
+                await self._look_at_files(fingerprint)
+
+    async def _look_at_files(self, fingerprint: _Fingerprint) -> None:
         try:
             loaded = await asyncio.to_thread(load_sources, self._sources, self._digests)
             if fingerprint != await asyncio.to_thread(self._read_fingerprint):
                 return  # they are being written: the next look reads them again
-            await self._apply(loaded)
+            is_done = await self._generations.offer(
+                loaded, is_first=self._is_first_look
+            )
         except ConfigurationError as error:
-            self._fingerprint = fingerprint
-            if error.problems != self.problems:
+            if error.problems != self._refused:
                 logger.error(  # noqa: TRY400 - a traceback would not help
                     "contracts_refused", extra={"problems": list(error.problems)}
                 )
-            self.problems = error.problems
-            return
+            self._refused = error.problems
+        else:
+            if not is_done:
+                return
+            self._digests = loaded.digests
+            self._refused = ()
         self._fingerprint = fingerprint
-        self._digests = loaded.digests
-        self.problems = ()
+        self._is_first_look = False
 
     def _read_fingerprint(self) -> _Fingerprint:
         found = []

@@ -9,9 +9,11 @@ from typing import NamedTuple
 from msgspec import structs
 
 from gateway.background import BackgroundTasks
+from gateway.domain.contract_history import ContractHistory
 from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import CancellationBus, Clock, SharedCooldowns
+from gateway.mailboxes.contract_history import RedisContractHistory
 from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.memory.dead_letters import DEFAULT_MEMORY_LIMITS
 from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
@@ -54,6 +56,8 @@ class OpenedMailboxes(NamedTuple):
         clock: the clock that all gateways with this store share.
         deliveries: the deliveries in the mailboxes.
         recipients: the users to whom deliveries may go.
+        contract_history: the contracts that all gateways with this Redis serve; None
+            without Redis.
     """
 
     mailboxes: WorkerMailboxes
@@ -63,6 +67,7 @@ class OpenedMailboxes(NamedTuple):
     clock: Clock
     deliveries: DeliveryStore
     recipients: RecipientIndex
+    contract_history: ContractHistory | None
 
 
 @asynccontextmanager
@@ -123,6 +128,7 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                 clock,
                 MemoryDeliveryStore(memory_store, clock, limit=limit),
                 MemoryRecipientIndex(max_sessions),
+                None,
             )
         else:
             await _log_durability_warnings(url)
@@ -171,6 +177,9 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                     store_clock,
                     redis_store.deliveries,
                     redis_store.recipients,
+                    RedisContractHistory(
+                        client, keys, scripts.add_generation, signatures
+                    ),
                 )
     finally:
         if memory_store.in_memory:

@@ -37,6 +37,7 @@ class Purpose(StrEnum):
     """Deliveries in mailboxes, and in dead letters."""
     DELIVERY_RECORD = "record"
     RECIPIENT = "recipient"
+    CONTRACTS = "contracts"
 
 
 class StoreSignatures:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import (
@@ -65,22 +66,24 @@ class ProcessMetrics:
         self,
         name: str,
         description: str,
-        label: str,
-        read: Callable[[], Mapping[str, float]],
+        label: str | tuple[str, ...],
+        read: Callable[[], Mapping[Any, float]],
     ) -> None:
-        """Add a gauge with one series for each value of a label.
+        """Add a gauge with one series for each value of a label, or of several.
 
         Args:
             name: the name of the metric.
             description: the help text.
-            label: the name of the label.
-            read: returns the number for each value of the label.
+            label: the name of the label, or the names of several.
+            read: returns the number for each value of the label, or for each tuple of
+                the values of several.
         """
+        labels = (label,) if isinstance(label, str) else label
 
         def family() -> Metric:
-            gauge = GaugeMetricFamily(name, description, labels=[label])
+            gauge = GaugeMetricFamily(name, description, labels=labels)
             for value, number in read().items():
-                gauge.add_metric([value], number)
+                gauge.add_metric((value,) if isinstance(value, str) else value, number)
             return gauge
 
         self._registry.register(_ReadCollector(family))

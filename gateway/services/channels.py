@@ -145,15 +145,22 @@ class ServiceChannels:
         Raises:
             ConfigurationError: a TLS file cannot be used; nothing was changed.
         """
-        tls = self._choose_tls(targets, own_tls)
-        missing = set(tls.values()) - self._credentials.keys()
-        self._credentials |= _load_all_credentials(missing)
-        self._targets, self._tls = targets, tls
+        self.load_credentials(own_tls)
+        self._targets, self._tls = targets, self._choose_tls(targets, own_tls)
         self._open_channels()
         used = set(map(self._get_endpoint, targets))
         now = asyncio.get_running_loop().time()
         for endpoint in self._channels.keys() - used:
             self._unused.append((now, self._channels.pop(endpoint)))
+
+    def load_credentials(self, own_tls: Mapping[str, TlsFiles | None]) -> None:
+        """Load the TLS files of services, unless they are loaded already.
+
+        Raises:
+            ConfigurationError: a TLS file cannot be used; nothing was changed.
+        """
+        missing = set(own_tls.values()) - self._credentials.keys()
+        self._credentials |= _load_all_credentials(missing)
 
     async def close_unused(self) -> None:
         """Close the channels that no call can be running on any more."""

@@ -194,6 +194,7 @@ def merge_health(
     return {
         "status": "ok" if is_ok else "degraded",
         "version": _join_distinct("version", healths),
+        "contracts": _join_distinct("contracts", healths),
         "mailboxes": _join_distinct("mailboxes", healths),
         "bot_api": _merge_bot_api_status(healths),
         "workers": len(healths),

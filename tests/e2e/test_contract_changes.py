@@ -1,15 +1,18 @@
 """Contracts that change while a gateway runs."""
 
+import json
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from redis.asyncio import Redis
 
+from tests.support.gateway_harness import SECRET, TOKEN
 from tests.support.process import Process, run, serving_process
 from tests.support.redis_servers import RedisServer
 from tests.support.services.foreign import (
@@ -22,6 +25,7 @@ from tests.support.waiting import wait_until, wait_until_found
 
 UNKNOWN = "I don't know that one. Send /help to see what I can do."
 EXPLAINED = "An invoice is a bill."
+GATEWAY = {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_WEBHOOK_SECRET": SECRET}
 
 
 @pytest.fixture
@@ -281,10 +285,8 @@ def put_service(path: Path, name: str, command: str) -> None:
 async def test_all_workers_take_up_a_change(path: Path) -> None:
     """Each looks at the files, and SIGHUP has them look at once."""
     put(path, without="Explain")
-    server = RedisServer(path.parent)
-    server.start()
-    try:
-        settings = {"REDIS_URL": server.url, "WORKERS": "2"}
+    with running_redis(path.parent) as url:
+        settings = {"REDIS_URL": url, "WORKERS": "2"}
         async with serving(path, **settings) as (gateway, _):
             put(path)
             pid = gateway.process.process.pid
@@ -297,5 +299,135 @@ async def test_all_workers_take_up_a_change(path: Path) -> None:
                 return set(answers) == {EXPLAINED}
 
             await wait_until_found(is_live_in_all_workers)
+
+
+@contextmanager
+def running_redis(directory: Path) -> Iterator[str]:
+    """Run a Redis; gives its URL."""
+    server = RedisServer(directory)
+    server.start()
+    try:
+        yield server.url
     finally:
         server.kill()
+
+
+async def test_a_gateway_that_restarts_goes_on_with_the_accepted_contracts(
+    path: Path,
+) -> None:
+    """It tells why it refuses those in the folder, and takes up good ones."""
+    target = put(path)
+    history = str(path.with_name("history"))
+    async with serving(path, CONTRACTS_HISTORY=history) as (gateway, _):
+        assert await gateway.ask("/explain") == EXPLAINED
+    target.write_bytes(b"")
+    async with serving(path, CONTRACTS_HISTORY=history) as (gateway, _):
+        assert await gateway.ask("/explain") == EXPLAINED
+        assert "billing.binpb: has no files" in await gateway.get("/health")
+        assert await generation_of(gateway) == 1
+        put(path, without="Pay")
+
+        async def would_lose_a_button() -> bool:
+            return "PAY:{number}:{method}" in await gateway.get("/health")
+
+        await wait_until_found(would_lose_a_button)
+    async with serving(path, CONTRACTS_HISTORY=history) as (gateway, _):
+        assert await would_lose_a_button()
+        assert await generation_of(gateway) == 1
+        (path.parent / "contracts" / "billing.allow-removal").touch()
+        await wait_until_found(lambda: serves(gateway, 2))
+        assert "contracts" not in await problems_of(gateway)
+
+
+async def generation_of(gateway: Gateway) -> int:
+    """Return the number of the generation that all workers serve, or 0."""
+    words = json.loads(await gateway.get("/health"))["contracts"].split()
+    return int(words[1]) if len(words) == 2 else 0
+
+
+async def serves(gateway: Gateway, generation: int) -> bool:
+    """Return whether all workers serve this generation."""
+    return await generation_of(gateway) == generation
+
+
+async def all_serve(gateways: Iterable[Gateway], generation: int) -> bool:
+    """Return whether all workers of all gateways serve this generation."""
+    return all([await serves(gateway, generation) for gateway in gateways])
+
+
+async def problems_of(gateway: Gateway) -> str:
+    """Return the problems that an operator has to fix."""
+    return str(json.loads(await gateway.get("/health"))["problems"])
+
+
+async def test_two_machines_serve_the_same_contracts(path: Path) -> None:
+    """Whichever has the new files first; also after a rollback and a restart."""
+    other_path = path.parent / "other" / path.name
+    (other_path.parent / "contracts").mkdir(parents=True)
+    other_path.write_bytes(path.read_bytes())
+    for it in (path, other_path):
+        put(it, without="Explain")
+    with running_redis(path.parent) as url:
+        settings = {"REDIS_URL": url}
+        async with (
+            serving(path, **settings, WORKERS="2") as (one, _),
+            serving(other_path, **settings) as (two, _),
+        ):
+            await wait_until_found(lambda: all_serve([one, two], 1))
+            put(path)
+            await wait_until_found(lambda: all_serve([one, two], 2))
+            assert await two.ask("/explain") == EXPLAINED
+            assert await two.ask("/explain", user=8) == EXPLAINED
+            assert "contracts" not in await problems_of(two)
+
+            command = ("contracts", "rollback")
+            environment = settings | GATEWAY
+            code, output, errors = await run(*command, settings=environment)
+            assert (code, errors) == (0, "Generation 3 is served now.\n")
+            assert "/invoice" in output
+            assert "/explain" not in output
+            await wait_until_found(lambda: all_serve([one, two], 3))
+            assert await one.ask("/explain", user=9) == UNKNOWN
+            # The files of the generation that was rolled back arrive late.
+            put(other_path)
+            await wait_until_found(
+                lambda: contains(two, "the files are older than generation 3")
+            )
+        async with serving(path, **settings) as (one, _):
+            assert await one.ask("/explain", user=10) == UNKNOWN
+            assert await generation_of(one) == 3
+            code, output, _ = await run("contracts", "history", settings=environment)
+            assert [line.split()[0] for line in output.splitlines()] == ["3", "2", "1"]
+            code, _, _ = await run("contracts", "rollback", "2", settings=environment)
+            assert code == 0
+            await wait_until_found(lambda: serves(one, 4))
+            assert await one.ask("/explain", user=11) == EXPLAINED
+            assert await problems_of(one) == "[]"
+            code, _, errors = await run(*command, "99", settings=environment)
+            assert code == 2
+            assert "no generation 99 is kept" in errors
+
+
+async def contains(gateway: Gateway, problem: str) -> bool:
+    """Return whether an operator is told of a problem."""
+    return problem in await problems_of(gateway)
+
+
+async def test_an_emptied_redis_gets_the_contracts_back(path: Path) -> None:
+    put(path)
+    with running_redis(path.parent) as url:
+        async with serving(path, REDIS_URL=url) as (gateway, _):
+            await wait_until_found(lambda: serves(gateway, 1))
+            async with Redis.from_url(url) as client:
+                await client.delete("tg:{0}:contracts")
+
+                async def is_back() -> bool:
+                    return await client.hget("tg:{0}:contracts", "current") == b"1"
+
+                await wait_until_found(is_back)
+
+
+async def test_without_a_history_there_is_no_rollback() -> None:
+    code, _, errors = await run("contracts", "rollback", settings=GATEWAY)
+    assert code == 2
+    assert "neither REDIS_URL nor CONTRACTS_HISTORY is set" in errors

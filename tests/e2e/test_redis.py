@@ -60,6 +60,7 @@ async def test_users_are_served_and_remembered(server: RedisServer) -> None:
         assert await health(first) | {"version": ""} == {
             "status": "ok",
             "version": "",
+            "contracts": "no generation",
             "mailboxes": "redis",
             "bot_api": "ok",
             "active_actors": 0,

@@ -56,6 +56,9 @@ once per user are letters, because Redis keeps a key of every idle user.
     reports           sorted set  id and ordering key of each delivery whose end is to
                                   be reported, with the time of its end in ms. Expires
                                   with the records.
+    contracts         hash        in shard 0, the latest signed generations of the
+                                  contracts by number, and in "current" the number of
+                                  the one that all gateways serve. No expiry.
     recipients:bot:n  hash        internal user ids of a bot, with the signed Telegram
                                   ids of the users. There are many such hashes, because
                                   Redis stores small ones compactly. No expiry.
@@ -116,6 +119,7 @@ class RedisKeys:
 
     Attributes:
         shards: the keys of each shard.
+        contracts: the shard and the key of the generations of the contracts.
         cancellation_channel: the Pub/Sub channel for cancellations. In a Cluster every
             node forwards it.
     """
@@ -124,6 +128,7 @@ class RedisKeys:
         self.shards = tuple(
             _make_shard_keys(prefix, number) for number in range(SHARD_COUNT)
         )
+        self.contracts = 0, f"{prefix}:{{0}}:contracts".encode()
         self.cancellation_channel = f"{prefix}:cancellations".encode()
 
     def get_shard(self, ordering_key: bytes) -> ShardKeys:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gateway.domain.contract_history import ContractFile
 from gateway.domain.errors import ConfigurationError
 from gateway.services.contracts.contract_set import BUILTIN, ContractSet
 from gateway.services.contracts.descriptor_sets import read_descriptor_set
@@ -26,35 +27,56 @@ def load_contracts(sources: Iterable[str]) -> list[ContractSet]:
     Raises:
         ConfigurationError: some contracts cannot be read; it has all problems.
     """
-    contracts: list[ContractSet] = []
     problems: list[str] = []
-    for source in dict.fromkeys(sources):
-        try:
-            contracts += _load_source(source)
-        except ConfigurationError as error:
-            problems += error.problems
+    contracts = parse_files(read_files(sources, problems), problems)
     if problems:
         raise ConfigurationError(problems)
     return contracts
 
 
-def _load_source(source: str) -> list[ContractSet]:
-    if source == BUILTIN:
-        return [ContractSet("", tuple(discover_services()))]
-    contracts = []
-    problems: list[str] = []
-    for path in list_files(source):
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            problems.append(f"{path}: cannot be read: {error.strerror}")
+def read_files(sources: Iterable[str], problems: list[str]) -> list[ContractFile]:
+    """Read the files of all sources, in their order.
+
+    Args:
+        sources: as for `load_contracts`.
+        problems: where the problems are added.
+    """
+    files = []
+    for source in dict.fromkeys(sources):
+        if source == BUILTIN:
+            files.append(ContractFile(BUILTIN))
             continue
         try:
-            contracts.append(read_descriptor_set(str(path), content))
+            paths = list_files(source)
         except ConfigurationError as error:
             problems += error.problems
-    if problems:
-        raise ConfigurationError(problems)
+            continue
+        for path in paths:
+            try:
+                files.append(ContractFile(str(path), path.read_bytes()))
+            except OSError as error:
+                problems.append(f"{path}: cannot be read: {error.strerror}")
+    return files
+
+
+def parse_files(
+    files: Iterable[ContractFile], problems: list[str]
+) -> list[ContractSet]:
+    """Return the contracts in files, in their order.
+
+    Args:
+        files: the files.
+        problems: where the problems are added.
+    """
+    contracts = []
+    for file in files:
+        if file.path == BUILTIN:
+            contracts.append(ContractSet("", tuple(discover_services())))
+            continue
+        try:
+            contracts.append(read_descriptor_set(file.path, file.content))
+        except ConfigurationError as error:
+            problems += error.problems
     return contracts
 
 

@@ -14,6 +14,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
+from gateway.domain.contract_history import ContractGeneration
 from gateway.domain.delivery import DeliveryResult, DeliveryState, ReportPolicy
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import PutResult
@@ -82,6 +83,7 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
         await reject_forged(server, mailboxes)
         await keep_dead_letters(server, mailboxes)
         await send_deliveries(store)
+        await accept_contracts(store)
         durable = mailboxes._redis_store  # noqa: SLF001 - the failback calls it
         assert (
             len(await durable.find_writable_shards(range(SHARD_COUNT))) == SHARD_COUNT
@@ -175,6 +177,16 @@ async def send_deliveries(store: OpenedMailboxes) -> None:
     cooldowns = store.make_cooldowns(1)
     cooldowns.record(7, 60)
     assert await cooldowns.find(7) > 0
+
+
+async def accept_contracts(store: OpenedMailboxes) -> None:
+    """Add a generation and read it."""
+    history = store.contract_history
+    assert history is not None
+    generation = ContractGeneration(number=1, accepted_at=1, digest="d", files=())
+    assert await history.add_generation(generation)
+    assert await history.find_current_number() == 1
+    assert await history.get_generation(1) == generation
 
 
 async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -> None:

@@ -32,6 +32,7 @@ def a_health(
     return {
         "status": status,
         "version": "1",
+        "contracts": "generation 3",
         "mailboxes": mailboxes,
         "bot_api": bot_api,
         "active_actors": n,
@@ -71,6 +72,7 @@ def test_the_gateway_is_ok_if_all_workers_are() -> None:
     assert merge_health([a_health(n=1), a_health(n=2)]) == {
         "status": "ok",
         "version": "1",
+        "contracts": "generation 3",
         "mailboxes": "redis",
         "bot_api": "ok",
         "workers": 2,

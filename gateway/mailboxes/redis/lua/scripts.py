@@ -51,6 +51,7 @@ class Scripts(Struct, frozen=True):
     reject_forged: Script
     record_step: Script
     hold_lease: Script
+    add_generation: Script
     put_delivery: Script
     begin_part: Script
     retract_part: Script
