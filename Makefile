@@ -13,7 +13,7 @@ T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test explore unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check docs bench bench-parts tdlib lock audit clean
+.PHONY: help setup run test explore unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check packages docs bench bench-parts tdlib lock audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,6 +107,13 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 	$(BIN)/buf breaking --against '.git#branch=main'
 	@! git show main:routes.lock | grep -vxFf routes.lock || { echo 'these triggers are on main and gone here: users and old buttons rely on them'; exit 1; }
 
+packages: $(READY) ## Build the contracts as packages for Python and npm in dist/packages, and try them
+	rm -rf dist/packages
+	cd deploy/packages/python && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist/packages
+	$(BIN)/pytest -q tests/integration/repository/test_packages.py
+	$(MAKE) -C deploy/packages/npm check BUF=$(CURDIR)/$(BIN)/buf INTO=$(CURDIR)/dist/packages
+	@echo "The packages are in dist/packages."
+
 bench: $(READY) ## Compare with what else one could use: table and picture (half an hour; B=--quick)
 	$(BIN)/python -m benchmarks.comparison $(B)
 
@@ -147,4 +154,4 @@ audit: $(READY) ## Look for known holes in what production installs; list it in 
 	  echo 'then nothing is known, neither good nor bad.'; exit 1; } >&2
 
 clean: ## Remove what make made
-	rm -rf .venv .contenders dist examples/*/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .contenders dist examples/*/node_modules deploy/packages/npm/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
