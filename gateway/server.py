@@ -149,7 +149,7 @@ async def run_gateway(
             await gateway.bots.usernames_known.wait()
         await stack.enter_async_context(gateway.public_server)
         await stack.enter_async_context(gateway.delivery_server)
-        await gateway.bots.pollers.start()
+        gateway.bots.pollers.start()
         stack.push_async_callback(gateway.bots.pollers.stop)
         stack.callback(gateway.status.report_stopping)
         _look_at_contracts_on_hangup(gateway.contracts.look_now)

@@ -1,7 +1,7 @@
 """The components of one bot, from the receipt of its updates to its Bot API calls."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -64,6 +64,7 @@ class Bot(Struct, frozen=True, eq=False, kw_only=True):
         webhook_target: receives what arrives at the bot's webhook; None if its updates
             are polled.
         poller: fetches the updates; None if they arrive at the webhook.
+        allowed_updates: the types of updates that the poller fetches.
     """
 
     config: BotConfig
@@ -75,6 +76,7 @@ class Bot(Struct, frozen=True, eq=False, kw_only=True):
     profile: BotProfile
     webhook_target: WebhookTarget | None
     poller: UpdatePoller | None
+    allowed_updates: Sequence[str]
 
 
 class BotFactory:
@@ -203,6 +205,7 @@ class BotFactory:
             clock=clock,
         )
         is_polled = config.updates == "poll"
+        allowed_updates = list_offered_updates(config, self._table) if is_polled else ()
         return Bot(
             config=config,
             api=api,
@@ -226,7 +229,10 @@ class BotFactory:
                 observe_update,
                 self.previous_secrets.find(config),
             ),
-            poller=self._build_poller(config, api, receiver) if is_polled else None,
+            poller=self._get_poller(config, api, receiver, allowed_updates, previous)
+            if is_polled
+            else None,
+            allowed_updates=allowed_updates,
         )
 
     def _build_router(
@@ -280,13 +286,23 @@ class BotFactory:
             table = self._tables[offered] = self._table.restrict(*offered)
         return table
 
-    def _build_poller(
+    def _get_poller(
         self,
         config: BotConfig,
         api: BotApiClient,
         receiver: UpdateReceiver,
+        allowed_updates: Sequence[str],
+        previous: Bot | None,
     ) -> UpdatePoller:
-        allowed_updates = list_offered_updates(config, self._table)
+        """Return the poller of a bot, which goes on unless its calls have changed."""
+        if (
+            previous is not None
+            and previous.poller is not None
+            and previous.allowed_updates == allowed_updates
+            and _get_polling_fields(previous.config) == _get_polling_fields(config)
+        ):
+            previous.poller.deliver_to(receiver.receive)
+            return previous.poller
         mailboxes = self._store.mailboxes
         return UpdatePoller(
             partial(get_updates, api, allowed_updates=allowed_updates),
@@ -297,6 +313,14 @@ class BotFactory:
             lease=self._store.make_polling_lease(config.id),
             bot_name=config.name,
         )
+
+
+def _get_polling_fields(config: BotConfig) -> tuple[object, ...]:
+    """Return what a poller depends on beside the types of updates.
+
+    One that was stopped because its bot was paused must not go on.
+    """
+    return config.name, config.token, config.is_paused
 
 
 def _log_step(step: str) -> None:

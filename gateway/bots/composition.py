@@ -56,7 +56,7 @@ class RunningBots:
     ) -> None:
         self.registry = registry
         self._factory = factory
-        self.pollers = BotPollers(registry, background)
+        self.pollers = BotPollers(registry.find_pollers, background)
         self.usernames_known = asyncio.Event()
         self._watcher = (
             BotsFileWatcher(load, self.apply, loaded, factory.previous_secrets.limit)
@@ -106,7 +106,7 @@ class RunningBots:
             return
         is_first = not len(self.registry)
         self.registry.update(added, removed)
-        await self.pollers.update()
+        self.pollers.update()
         if not is_first:
             _log_changes(added, removed)
 

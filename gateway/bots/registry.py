@@ -7,6 +7,7 @@ from gateway.actors.leases import ActorLease
 from gateway.bots.bot import Bot
 from gateway.config.bots import BotConfig
 from gateway.domain.update import Envelope
+from gateway.telegram.polling import UpdatePoller
 from gateway.telegram.webhook import WEBHOOK_PATH, WebhookTarget
 
 
@@ -51,6 +52,17 @@ class BotRegistry:
         """Return the name of the bot with a user id, or None."""
         bot = self.get(bot_id)
         return bot.config.name if bot is not None else None
+
+    def find_pollers(self) -> Mapping[int, UpdatePoller]:
+        """Return the pollers that have to run, by the ids of their bots.
+
+        A bot that is paused is not polled: Telegram keeps its updates for 24 hours.
+        """
+        return {
+            bot.config.id: bot.poller
+            for bot in self
+            if bot.poller is not None and not bot.config.is_paused
+        }
 
     def update(self, added: Iterable[Bot], removed: Iterable[Bot] = ()) -> None:
         """Add bots, each in place of the one with its id, and remove others.

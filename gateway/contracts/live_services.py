@@ -145,7 +145,7 @@ class LiveServices:
         )
         for problem in loaded.warnings:
             logger.warning("contract_suspicious", extra={"problem": problem})
-        await self._bots.pollers.update()
+        self._bots.pollers.update()
         await self._channels.close_unused()
 
     def _load_settings(

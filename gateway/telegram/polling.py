@@ -127,6 +127,10 @@ class UpdatePoller:
         self.problem: str | None = None
         """The problem that an operator has to fix, or None."""
 
+    def deliver_to(self, receive: Callable[[bytes], Awaitable[None]]) -> None:
+        """Call another function with the updates from now on."""
+        self._receive = receive
+
     @property
     def is_active(self) -> bool:
         """Whether this is the worker that polls."""

@@ -272,6 +272,23 @@ async def test_bots_are_polled_and_sent_to_beside_one_another(tmp_path: Path) ->
         await wait_until(lambda: bot.updates == [])
 
 
+async def test_polling_goes_on_while_a_limit_of_the_bot_changes(tmp_path: Path) -> None:
+    """Another poller would ask Telegram again for what it has in memory."""
+    async with running_bots(tmp_path, ("shop", "news")) as place:
+        place.files.add("news", BOTS["news"], updates="poll")
+        bot = place.telegram.bots[BOTS["news"]]
+        await wait_until(lambda: bot.count("getUpdates") >= 1)
+        place.files.add("news", BOTS["news"], updates="poll", rate_limit_requests=5)
+
+        def count_changes() -> int:
+            return str(place.gateway.log()).count("bots_changed")
+
+        await wait_until(lambda: count_changes() == 2)
+        bot.updates = [{"update_id": 1, "message": build_message_json("hi")}]
+        await wait_until(lambda: place.texts("news") == ["echo: hi"])
+        assert str(place.gateway.log()).count("polling_started") == 1
+
+
 async def test_files_are_served_by_the_bot_that_received_them(tmp_path: Path) -> None:
     """The address of one bot's file opens no file of another bot."""
     ops_port, _ = free_ports(2)
