@@ -81,7 +81,8 @@ class BotsFileWatcher:
         """Look for changes once, and take them up.
 
         Args:
-            is_full: whether to look at every file, and not only at the directories.
+            is_full: whether to look at every file. The directories alone are quicker to
+                look at, and show most changes.
         """
         async with self._lock:
             paths = self._paths if is_full else self._places

@@ -61,8 +61,8 @@ def load_sources(
 
     Args:
         sources: the sources, as in the setting CONTRACTS.
-        running: the digests of sets that are served already: what does not fit to them
-            is a problem of the others.
+        running: the digests of the sets that are served already. If two sets contradict
+            each other, the one that is not served yet has the problem.
 
     Raises:
         ConfigurationError: some contracts are invalid; it has all problems.
@@ -118,7 +118,7 @@ def compute_files_digest(files: Iterable[ContractFile]) -> str:
 
 
 def compute_digest(table: RouteTable) -> str:
-    """Return what identifies the routes of a table, for a comparison of gateways."""
+    """Return a digest of a table's routes, by which gateways can be compared."""
     parts = (
         (
             route.trigger.text,

@@ -31,5 +31,5 @@ killed."""
 
 
 def is_poison(lease: MailboxLease) -> bool:
-    """Return whether the next update ends its workers and becomes a dead letter."""
+    """Return whether the next update seems to crash its workers, and is given up."""
     return lease.owner_crashes >= POISON_CRASHES or lease.owner_losses >= POISON_LOSSES

@@ -21,7 +21,7 @@ class UpdateReceiver:
     """Parses and enqueues updates.
 
     Args:
-        parse: turns a body and its arrival time into an update, or raises.
+        parse: turns a body and its arrival time into an update; raises MalformedUpdate.
         accept: enqueues an update; the update is safely stored when this returns.
         add_dead_letter: stores a body that could not be processed.
         record_update: called with a record of each body that was not enqueued.
