@@ -5,8 +5,9 @@
 A gateway looks at a folder with the descriptor set of a team, which gets and loses a
 command again and again. After each change, a SIGHUP makes the gateway look at once; the
 first changes come without it, and tell how long the gateway takes to notice them. Users
-write all the time. Printed are the seconds from the change until all workers serve it,
- the memory of the processes over time, and how the updates ended.
+write all the time. At the end the set is invalid for some seconds. Printed are the
+seconds from the change until all workers serve it, or refuse it, the memory of the
+processes over time, and how the updates ended.
 
 Ends with 1 if an update failed, if the slowest change without SIGHUP took longer than a
 second, or if the memory still grew in the second half of the reloads.
@@ -37,6 +38,9 @@ _NOTICED = 20
 """Changes without SIGHUP."""
 
 _SAMPLES = 10
+_REFUSED_SECONDS = 5.0
+"""How long the set is invalid."""
+
 ALLOWED_SECONDS = 1.0
 ALLOWED_GROWTH = 1.02
 _DIGEST = re.compile(r'^gateway_contracts_info\{.*digest="(\w+)"')
@@ -86,6 +90,25 @@ async def _reload(
     return noticed, told, occupied
 
 
+async def _refuse(watched: Gateway, folder: Path, workers: int) -> float:
+    """Give the seconds until all workers refuse an invalid set, which stays a while."""
+    unfinished = folder / ".unfinished"
+    unfinished.write_bytes(b"not a set")
+    began = time.monotonic()
+    unfinished.replace(folder / "billing.binpb")
+    await until(lambda: _is_refused(watched, workers), "the refusals", within=60)
+    seconds = time.monotonic() - began
+    await asyncio.sleep(_REFUSED_SECONDS)
+    return seconds
+
+
+async def _is_refused(watched: Gateway, workers: int) -> bool:
+    """Tell whether all workers refuse the contracts in the folder."""
+    found = (await watched.metrics()).items()
+    name = "gateway_contracts_refused"
+    return sum(value for key, value in found if key.startswith(name)) == workers
+
+
 async def _write(watched: Gateway, rate: float, stop: asyncio.Event) -> int:
     """Have users write until it is enough; give how many updates that were."""
     posted = 0
@@ -127,12 +150,15 @@ async def measure(reloads: int, workers: int, rate: float) -> list[str]:
         settings["BILLING_TARGET"] = f"127.0.0.1:{around.services}"
         watched = await stack.enter_async_context(gateway(around, **settings))
         stop = asyncio.Event()
+        began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             writing = group.create_task(_write(watched, rate, stop))
             noticed, told, occupied = await _reload(
                 watched, folder, sets, reloads, workers
             )
+            refused = await _refuse(watched, folder, workers)
             stop.set()
+            ended = time.monotonic()
         await until(lambda: _is_idle(watched), "the last update", within=60)
         outcomes = await watched.outcomes()
     rows = [
@@ -142,7 +168,9 @@ async def measure(reloads: int, workers: int, rate: float) -> list[str]:
     ]
     print_table(["change", "times", "median s", "slowest s"], rows)
     print(f"\nmemory in MiB: {', '.join(f'{it / 2**20:.1f}' for it in occupied)}")
+    print(f"seconds until an invalid set was refused: {refused:.3f}")
     print(f"updates posted: {writing.result()}; ended: {outcomes}")
+    print(f"updates per second: {writing.result() / (ended - began):.0f}")
     exceeded = []
     if outcomes.keys() != {"done"}:
         exceeded.append(f"updates ended otherwise than done: {outcomes}")
