@@ -14,6 +14,7 @@ MEMORY_SECONDS = 60.0
 
 _REPORTED_AFTER = {
     ServiceProblem.UNIMPLEMENTED: 1,
+    ServiceProblem.REQUEST_TOO_LARGE: 1,
     ServiceProblem.REPLY_TOO_LARGE: 1,
 }
 _REPORTED_AFTER_DEFAULT = 3

@@ -51,6 +51,15 @@ _BY_TEXT: Sequence[tuple[str, ServiceProblem]] = (
 
 _REPLY_TOO_LARGE = "CLIENT: Received message larger than max"
 
+_REQUEST_TOO_LARGE = re.compile(
+    r"received message (after decompression )?larger than max"
+    r"|message exceeds (the )?maximum (configured message )?size"
+    r"|decoded message length too large",
+    re.IGNORECASE,
+)
+"""What servers write in C++, Python, Node, Go, Java, .NET and Rust about a request that
+is larger than their limit."""
+
 
 def recognize_problem(error: aio.AioRpcError) -> ServiceProblem | None:
     """Return the problem that made a call fail; None if the service refused the call.
@@ -67,6 +76,9 @@ def recognize_problem(error: aio.AioRpcError) -> ServiceProblem | None:
             return ServiceProblem.DEADLINE_EXCEEDED
         case grpc.StatusCode.RESOURCE_EXHAUSTED if _REPLY_TOO_LARGE in details:
             return ServiceProblem.REPLY_TOO_LARGE
+        case grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.OUT_OF_RANGE:
+            if _REQUEST_TOO_LARGE.search(details):
+                return ServiceProblem.REQUEST_TOO_LARGE
     return None
 
 

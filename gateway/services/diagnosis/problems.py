@@ -30,6 +30,7 @@ class ServiceProblem(StrEnum):
     HEALTH_ONLY_BY_NAME = "health_only_by_name"
     NOT_SERVING = "not_serving"
     UNIMPLEMENTED = "unimplemented"
+    REQUEST_TOO_LARGE = "request_too_large"
     REPLY_TOO_LARGE = "reply_too_large"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     SAYS_UNAVAILABLE = "says_unavailable"
@@ -48,6 +49,7 @@ class ServiceProblem(StrEnum):
 CALL_PROBLEMS = frozenset(
     {
         ServiceProblem.UNIMPLEMENTED,
+        ServiceProblem.REQUEST_TOO_LARGE,
         ServiceProblem.REPLY_TOO_LARGE,
         ServiceProblem.DEADLINE_EXCEEDED,
         ServiceProblem.SAYS_UNAVAILABLE,
@@ -124,6 +126,10 @@ _EXPLANATIONS = {
     ServiceProblem.UNIMPLEMENTED: (
         "it does not implement the rpc: compare the contracts of both sides, and check"
         " that the target is the address of this service"
+    ),
+    ServiceProblem.REQUEST_TOO_LARGE: (
+        "it refuses a request as larger than its limit: raise the limit of its server"
+        " for received messages, which is 4 MiB in most libraries"
     ),
     ServiceProblem.REPLY_TOO_LARGE: (
         "its reply is too large: 4 MiB without files and 51 MiB with them are accepted"

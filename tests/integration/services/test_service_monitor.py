@@ -174,6 +174,23 @@ async def test_failing_calls_of_a_reached_service_are_reported_once(
     assert set(monitor.up.values()) == {1}
 
 
+async def test_a_request_beyond_the_limit_of_a_service_is_explained() -> None:
+    """Each library has its own limit and its own words, here those of grpcio."""
+    options = (("grpc.max_receive_message_length", 10),)
+    async with serving(Services(), options=options) as port:
+        targets = dict.fromkeys(TABLE.service_names, f"127.0.0.1:{port}")
+        limits = dict.fromkeys(TABLE.service_names, CallLimits(NEVER, NEVER))
+        async with ServiceChannels(targets) as channels:
+            monitor = ServiceMonitor(channels, list_rpc_services(TABLE), lambda: 0.0)
+            router = GrpcServiceRouter(
+                TABLE, channels, limits, record_failure=monitor.record_failure
+            )
+            with pytest.raises(ServiceError, match="request_too_large"):
+                await call(router, PROFILE)
+            [problem] = monitor.problems
+            assert "raise the limit of its server" in problem
+
+
 async def test_a_service_that_is_gone_leaves_no_problem() -> None:
     """Nor does a turn that still calls it by the routes with which it began."""
     async with ServiceChannels({"PROFILE": "127.0.0.1:1"}) as channels:

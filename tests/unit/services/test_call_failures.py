@@ -27,7 +27,12 @@ def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "problem", [ServiceProblem.UNIMPLEMENTED, ServiceProblem.REPLY_TOO_LARGE]
+    "problem",
+    [
+        ServiceProblem.UNIMPLEMENTED,
+        ServiceProblem.REQUEST_TOO_LARGE,
+        ServiceProblem.REPLY_TOO_LARGE,
+    ],
 )
 def test_a_mistake_of_a_service_is_logged_once_at_its_first_call(
     problem: ServiceProblem, caplog: pytest.LogCaptureFixture
