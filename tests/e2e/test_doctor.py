@@ -84,7 +84,7 @@ async def test_everything_that_works_is_listed(
     assert (code, errors) == (1, "")
     lines = output.splitlines()
     assert lines[-1] == "1 failed"
-    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 7 + ["failed"]
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 8 + ["failed"]
     for word in ("knows @", "no webhook is set", "appendfsync everysec", "without TLS"):
         assert word in output
 
@@ -99,6 +99,30 @@ async def test_files_are_requested_from_the_gateway(settings: dict[str, str]) ->
     code, found = await examine(settings)
     assert code == 1
     assert "nothing answers at" in found["files"][0][1]
+
+
+async def test_the_port_for_deliveries_is_examined(settings: dict[str, str]) -> None:
+    """With the encryption that callers use."""
+    _, found = await examine(settings)
+    assert found["delivery"] == [
+        ("ok", "DELIVERY_PORT is not set: services only answer")
+    ]
+    [port] = free_ports(1)
+    settings["DELIVERY_PORT"] = str(port)
+    code, found = await examine(settings)
+    assert code == 1
+    [(verdict, text)] = found["delivery"]
+    assert verdict == "failed"
+    assert f"127.0.0.1:{port}: nothing listens" in text
+    async with running_gateway(delivery_port=port):
+        _, found = await examine(settings)
+        assert found["delivery"] == [("ok", f"127.0.0.1:{port} answers without TLS")]
+        settings["DELIVERY_TLS_CERTIFICATE_FILE"] = str(CERTIFICATES / "server.pem")
+        settings["DELIVERY_TLS_KEY_FILE"] = str(CERTIFICATES / "server.key")
+        _, found = await examine(settings)
+        [(verdict, text)] = found["delivery"]
+        assert verdict == "failed"
+        assert "does not speak TLS" in text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import click
 
 from gateway.cli.configuration import Configuration, load_configuration
 from gateway.cli.doctor.bot import examine_bot
+from gateway.cli.doctor.delivery import examine_delivery
 from gateway.cli.doctor.files import examine_files
 from gateway.cli.doctor.redis import examine_redis
 from gateway.cli.doctor.report import (
@@ -46,6 +47,7 @@ async def examine(configuration: Configuration) -> list[Finding]:
         *(_examine_bot(configuration, bot) for bot in bots.values()),
         examine_redis(settings.store_url),
         examine_services(channels, list_rpc_services(table)),
+        examine_delivery(settings),
         examine_files(settings.files_base_url),
     )
     return list(chain.from_iterable(found))
