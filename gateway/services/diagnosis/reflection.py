@@ -27,8 +27,10 @@ async def list_services(channel: aio.Channel, seconds: float) -> list[str] | Non
         seconds: the deadline.
     """
     for path in _PATHS:
-        reflect: Any = channel.stream_stream(path)
-        call = reflect(iter([_LIST_SERVICES]), timeout=seconds)
+        # Not a stream of requests: its request may follow the refusal, and gRPC then
+        # reports an internal error.
+        reflect: Any = channel.unary_stream(path)
+        call = reflect(_LIST_SERVICES, timeout=seconds)
         try:
             response = await call.read()
         except aio.AioRpcError as error:
