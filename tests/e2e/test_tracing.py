@@ -295,7 +295,8 @@ async def test_two_users_at_once_are_kept_apart() -> None:
         for number, update_id in enumerate(ids, 1):
             assert f'text: "text {number}"' in page.turns[update_id]["request"]
             assert f"echo: text {number}" in page.turns[update_id]["reply"]
-            assert len(page.steps(update_id)) == 8
+            typing = ("send", "sendChatAction: 200")  # while the machine is slow
+            assert len([s for s in page.steps(update_id) if s != typing]) == 8
         assert page.posts < 20
 
 
