@@ -215,7 +215,7 @@ class ActorScheduler:
         else:
             admission.pending_acquisitions += 1
             try:
-                result = await self._deliveries.put_delivery(delivery)
+                result = await self._deliveries.put_delivery(delivery, begins=True)
                 if isinstance(result, MailboxLease):
                     self._start_actor(result)
             finally:

@@ -44,7 +44,7 @@ class DeliveryStore(Protocol):
     """
 
     async def put_delivery(
-        self, delivery: Delivery, *, acquire: bool = True
+        self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery behind everything that its mailbox contains.
 
@@ -56,6 +56,9 @@ class DeliveryStore(Protocol):
         Args:
             delivery: the delivery.
             acquire: whether to acquire the lease if the mailbox is free.
+            begins: whether the store may record in the same step that the first call
+                begins, if the lease is acquired. It does not if other mail is first, or
+                the chat has a cool-down. See `MailboxLease.begun_delivery_id`.
 
         Returns:
             The lease if it was acquired, otherwise the result of the put.
@@ -116,10 +119,10 @@ class DeliveryStore(Protocol):
 
         A later owner does not doubt it. If it is the first call, the delivery is
         accepted again, so that it can be cancelled. Has no effect if the owner of this
-        lease has begun no call.
+        lease was not the last one that began a call.
 
         Raises:
-            LeaseLost: the lease's token is not the current one; nothing was changed.
+            LeaseLost: the lease's token is not the current one.
         """
 
     async def commit_delivery(

@@ -25,6 +25,9 @@ class MailboxLease(Struct, eq=False, weakref=True):
         owner_losses: how many owners were lost while this update was the next one. The
             update may be the cause. Reset to 0 by a commit.
         owner_crashes: how many of these owners were lost during a step of the update.
+        begun_delivery_id: the id of the delivery whose first call the store has
+            recorded as begun together with its put; empty if there is none. Its owner
+            makes the call at once, or retracts it.
         is_committing: whether the owner waits for a commit; the reply to it says
             whether the lease was lost.
     """
@@ -36,6 +39,7 @@ class MailboxLease(Struct, eq=False, weakref=True):
     expires_at: float
     owner_losses: int = 0
     owner_crashes: int = 0
+    begun_delivery_id: str = ""
     is_committing: bool = False
 
     def __repr__(self) -> str:

@@ -39,7 +39,7 @@ class FakeDeliveryStore:
         """The token of the lease that began the present part."""
 
     async def put_delivery(
-        self, delivery: Delivery, *, acquire: bool = True
+        self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
         """Append the delivery."""
         if delivery.delivery_id in self.records:

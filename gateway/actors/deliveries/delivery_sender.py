@@ -83,18 +83,13 @@ class DeliverySender:
         Raises:
             LeaseLost: another worker has the mailbox.
         """
-        # A reply does not look: it is rarely the first call of this worker to a chat.
-        cooldown = await self._messenger.learn_cooldown(delivery.chat_id)
         recorder = PartRecorder(self._store, self._clock, delivery, progress, lease)
-        has_to_wait = cooldown or self._is_expired(delivery) or not calls
-        begin = recorder.read if has_to_wait else recorder.begin_first
-        record = await begin()
-        if record.state.is_final:
-            return get_result(record)
-        if not calls:
+        if lease.mailbox_lease.begun_delivery_id == delivery.delivery_id:
+            progress.is_begun = True
+        elif result := await self._begin(delivery, calls, progress, recorder):
+            return result
+        if not (calls or progress.part):
             return progress.end(DeliveryState.FAILED, "nothing_to_send")
-        if record.is_part_begun or record.next_part:
-            self._resume(delivery, calls, record, progress)
         while calls:
             if self._is_expired(delivery):
                 return progress.end_expired()
@@ -104,6 +99,28 @@ class DeliverySender:
                 return result
             calls.popleft()  # frees its files
         return progress.end_sent()
+
+    async def _begin(
+        self,
+        delivery: Delivery,
+        calls: deque[BotApiCall],
+        progress: DeliveryProgress,
+        recorder: PartRecorder,
+    ) -> DeliveryResult | None:
+        """Find out what earlier owners did, and begin the first call if it can be made.
+
+        Returns:
+            The result of a delivery that ended before; otherwise None.
+        """
+        # A reply does not look: it is rarely the first call of this worker to a chat.
+        cooldown = await self._messenger.learn_cooldown(delivery.chat_id)
+        has_to_wait = cooldown or self._is_expired(delivery) or not calls
+        record = await (recorder.read() if has_to_wait else recorder.begin_first())
+        if record.state.is_final:
+            return get_result(record)
+        if calls and (record.is_part_begun or record.next_part):
+            self._resume(delivery, calls, record, progress)
+        return None
 
     def _is_expired(self, delivery: Delivery) -> bool:
         return self._clock.now() >= delivery.expires_at

@@ -70,7 +70,7 @@ class MemoryDeliveryStore:
         self._reports: dict[str, DeliveryRecord] = {}
 
     async def put_delivery(
-        self, delivery: Delivery, *, acquire: bool = True
+        self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery. See `DeliveryStore.put_delivery`."""
         self._remove_expired(delivery.delivery_id)
@@ -156,18 +156,11 @@ class MemoryDeliveryStore:
 
     async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
         """Record that a call took no effect. See `DeliveryStore.retract_part`."""
+        entry = self._entries.get(delivery_id)
+        if entry is not None and entry.owner == lease.token:
+            self._retract(entry)
         if self._mailboxes.find_leased_mailbox(lease) is None:
             raise LeaseLost("the lease's token is not the mailbox's current one")
-        entry = self._entries[delivery_id]
-        record = entry.record
-        if record.state is not DeliveryState.SENDING or entry.owner != lease.token:
-            return
-        entry.owner = ""
-        record.is_part_begun = False
-        if record.next_part == 0:
-            record.state = DeliveryState.ACCEPTED
-            record.sequence_number += 1
-        record.updated_at = self._clock.now()
 
     async def commit_delivery(
         self,
@@ -282,6 +275,17 @@ class MemoryDeliveryStore:
             return self._mailboxes.grant_lease(ordering_key, mailbox)
         self._mailboxes.make_claimable(ordering_key, mailbox)
         return DeliveryPutResult.STORED
+
+    def _retract(self, entry: _Entry) -> None:
+        record = entry.record
+        if record.state is not DeliveryState.SENDING:
+            return
+        entry.owner = ""
+        record.is_part_begun = False
+        if record.next_part == 0:
+            record.state = DeliveryState.ACCEPTED
+            record.sequence_number += 1
+        record.updated_at = self._clock.now()
 
     def _find_replaced(self, delivery: Delivery) -> _Entry | None:
         """Return the delivery that this one replaces, or None if there is none."""

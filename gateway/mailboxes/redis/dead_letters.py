@@ -244,7 +244,7 @@ class RedisDeadLetters:
         command = commands.replay_delivery(delivery, record)
         if await self._execute(command) != 1:
             return False
-        await self._execute(commands.replace_key(delivery, self._clock.now()))
+        await self._execute(commands.idempotency.replace(delivery, self._clock.now()))
         await self.delete(dead_letter_id)
         return True
 

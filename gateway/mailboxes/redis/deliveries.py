@@ -16,8 +16,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from msgspec import DecodeError
-
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
@@ -26,16 +24,14 @@ from gateway.domain.delivery import (
     SentPart,
 )
 from gateway.domain.delivery_store import DeliveryPutResult, WaitingDelivery
-from gateway.domain.errors import ForgedEntry, IdempotencyKeyReused, LeaseLost
+from gateway.domain.errors import ForgedEntry, LeaseLost, StoreUnavailable
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
 from gateway.mailboxes.delivery_serialization import (
     NO_OWNER,
-    IdempotencyEntry,
     StoredRecord,
     decode_delivery,
-    decode_idempotency_entry,
     decode_record,
     make_lost_record,
     wrap_delivery,
@@ -43,7 +39,6 @@ from gateway.mailboxes.delivery_serialization import (
 from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
-    consume_exception,
     execute_all,
 )
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
@@ -51,9 +46,11 @@ from gateway.mailboxes.redis.delivery_commands import (
     CANCELLED,
     DeliveryCommandFactory,
     RecordOrigin,
+    split_member,
 )
 from gateway.mailboxes.redis.delivery_replays import DeliveryReplays
 from gateway.mailboxes.redis.executor import CommandExecutor
+from gateway.mailboxes.redis.idempotency_keys import IdempotencyKeys
 from gateway.mailboxes.redis.lease_reader import LeaseReader
 from gateway.mailboxes.redis.mailbox_scanner import MailboxScanner
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
@@ -71,9 +68,6 @@ REPLY_TIMEOUT_SECONDS = 1.0
 that have not answered."""
 
 _STORED_RESULTS = frozenset({DeliveryPutResult.STORED, DeliveryPutResult.SCHEDULED})
-
-KEY_REFRESH_SECONDS = 10.0
-"""How long a command that nobody waits for is tried."""
 
 
 class RedisDeliveryStore:
@@ -111,6 +105,9 @@ class RedisDeliveryStore:
         self._scanner = scanner
         self._replay_buffer = replay_buffer
         self._replays = DeliveryReplays(replay_buffer, commands, clock)
+        self._idempotency_keys = IdempotencyKeys(
+            executor, commands.idempotency, clock, signatures
+        )
         self._clock = clock
         self._signatures = signatures
         self._tokens = tokens
@@ -132,26 +129,19 @@ class RedisDeliveryStore:
         self._check_put, self._on_commit = check_put, on_commit
 
     async def put_delivery(
-        self, delivery: Delivery, *, acquire: bool = True
+        self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery. See `DeliveryStore.put_delivery`."""
         self._check_put(delivery.ordering_key)
-        if not await self._claim_key(delivery):
-            return DeliveryPutResult.REPEATED
+        used = await self._idempotency_keys.claim(delivery)
+        if used is not None:  # the recipient had another ordering key then
+            if await self._read_record(used.ordering_key, delivery.delivery_id):
+                return DeliveryPutResult.REPEATED
+            await self._idempotency_keys.replace(delivery)
         token = (
             next(self._tokens) if acquire and not self._replay_buffer.is_paused else ""
         )
-        replaced_id = ""
-        while True:
-            command = self._commands.put_delivery(
-                delivery, token, self._clock.now(), replaced_id=replaced_id
-            )
-            reply = await self._executor.execute(
-                command, delivery.ordering_key, token, has_timeout=True
-            )
-            if not isinstance(reply, bytes):
-                break
-            replaced_id = reply.decode()
+        command, reply, replaced_id = await self._send_put(delivery, token, begins)
         if isinstance(reply, int):
             result = _PUT_RESULTS[reply]
             # A repeated put may find the delivery that it stored itself.
@@ -159,25 +149,76 @@ class RedisDeliveryStore:
                 self._remember_put(delivery, replaced_id)
             return result
         self._remember_put(delivery, replaced_id)
+        return await self._read_lease(delivery, command, token, *reply)
+
+    async def _send_put(
+        self, delivery: Delivery, token: str, begins: bool
+    ) -> tuple[RedisCommand, Any, str]:
+        """Return the put that succeeded, its reply, and the id that it replaced."""
+        replaced_id = ""
+        while True:
+            command = self._commands.put_delivery(
+                delivery,
+                token,
+                self._clock.now(),
+                replaced_id=replaced_id,
+                begins=begins,
+            )
+            try:
+                reply = await self._executor.execute(command, has_timeout=True)
+            except (asyncio.CancelledError, StoreUnavailable):
+                if token:
+                    self._abandon_put(delivery, token)
+                raise
+            if not isinstance(reply, bytes):
+                return command, reply, replaced_id
+            replaced_id = reply.decode()
+
+    async def _read_lease(
+        self,
+        delivery: Delivery,
+        command: RedisCommand,
+        token: str,
+        state: bytes | None,
+        stored_head: bytes | int = b"",
+    ) -> MailboxLease | DeliveryPutResult:
+        """Return the lease that a put acquired; see `put_delivery.lua`."""
         envelope = wrap_delivery(delivery)
         head: Envelope | None = envelope
-        if len(reply) > 1:
-            head = await self._leases.read_put_head(token, envelope, reply[1])
+        is_begun = stored_head == 1
+        if is_begun and self._replay_buffer.is_paused:
+            self._abandon_put(delivery, token)
+            return DeliveryPutResult.STORED
+        if isinstance(stored_head, bytes) and stored_head:
+            head = await self._leases.read_put_head(token, envelope, stored_head)
         if head is None:
             return DeliveryPutResult.STORED
-        lease = self._leases.make_lease(command, token, head, reply[0])
+        lease = self._leases.make_lease(command, token, head, state)
+        if lease is not None and is_begun:
+            lease.begun_delivery_id = delivery.delivery_id
+            origin = self._commands.make_origin(delivery)
+            self._replays.remember_begin(lease, delivery.delivery_id, 0, (), origin)
         return lease or DeliveryPutResult.STORED
+
+    def _abandon_put(self, delivery: Delivery, token: str) -> None:
+        """Give up the lease that a put may have acquired, and the call it may begin."""
+        self._executor.submit(
+            self._commands.retract_part(
+                delivery.ordering_key, token, delivery.delivery_id
+            )
+        )
+        self._executor.release_orphaned_lease(delivery.ordering_key, token)
 
     async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Return the record of a delivery. See `DeliveryStore.get_delivery`."""
-        entry = await self._read_key(delivery_id)
+        entry = await self._idempotency_keys.read(delivery_id)
         if entry is None:
             return None
         return await self._read_record(entry.ordering_key, delivery_id)
 
     async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Cancel a delivery. See `DeliveryStore.cancel_delivery`."""
-        entry = await self._read_key(delivery_id)
+        entry = await self._idempotency_keys.read(delivery_id)
         if entry is None:
             return None
         command = self._commands.cancel_delivery(entry.ordering_key, delivery_id)
@@ -192,7 +233,7 @@ class RedisDeliveryStore:
                 CANCELLED,
                 RecordOrigin(record.facts, record.report),
             )
-            self._expire_key(delivery_id)
+            self._idempotency_keys.expire(delivery_id)
         return record.record
 
     async def begin_part(
@@ -244,7 +285,10 @@ class RedisDeliveryStore:
 
     async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
         """Record that a call took no effect. See `DeliveryStore.retract_part`."""
-        command = self._commands.retract_part(lease, delivery_id)
+        self._replays.forget_begin(lease, delivery_id)
+        command = self._commands.retract_part(
+            lease.ordering_key, lease.token, delivery_id
+        )
         if await self._executor.execute(command) == 0:
             raise LeaseLost("the lease's token is not the mailbox's current one")
 
@@ -277,7 +321,7 @@ class RedisDeliveryStore:
                 await self._end_uncommitted(lease, delivery_id, result, origin)
             raise LeaseLost("the lease's token is not the mailbox's current one")
         self._replays.remember_end(lease.ordering_key, delivery_id, result, origin)
-        self._expire_key(delivery_id)
+        self._idempotency_keys.expire(delivery_id)
         if not isinstance(reply, bytes):
             return None
         if self._replay_buffer.is_paused:  # an update with a lower id may be replayed
@@ -320,7 +364,7 @@ class RedisDeliveryStore:
         for reply in await self._execute_all(commands):
             members = reply or ()
             for member, time in zip(members[::2], members[1::2], strict=True):
-                found.append((float(time), WaitingDelivery(*_split_member(member))))
+                found.append((float(time), WaitingDelivery(*split_member(member))))
         found.sort()
         return [waiting for _, waiting in found[:limit]]
 
@@ -381,7 +425,7 @@ class RedisDeliveryStore:
         """Return the delivery ids and ordering keys in the replies."""
         members: list[tuple[str, str]] = []
         for reply in await self._execute_all(commands):
-            members += map(_split_member, reply or ())
+            members += map(split_member, reply or ())
         return members
 
     async def _execute_all(self, commands: Sequence[RedisCommand]) -> list[Any]:
@@ -393,43 +437,6 @@ class RedisDeliveryStore:
             else command.reply.result()
             for command in commands
         ]
-
-    async def _claim_key(self, delivery: Delivery) -> bool:
-        """Store the recipient of an idempotency key.
-
-        Returns:
-            Whether the delivery may have to be stored; otherwise it was stored for
-            another ordering key, to which the recipient belonged then.
-
-        Raises:
-            IdempotencyKeyReused: the key was used with another request.
-        """
-        claim = self._commands.claim_key(delivery, self._clock.now())
-        if await self._executor.execute(claim, has_timeout=True) is not None:
-            return True
-        entry = await self._read_key(delivery.delivery_id)
-        if entry is not None and entry.fingerprint != delivery.fingerprint:
-            raise IdempotencyKeyReused("the key was used with another request")
-        if entry is not None and entry.ordering_key == delivery.ordering_key:
-            return True
-        if entry is not None and await self._read_record(
-            entry.ordering_key, delivery.delivery_id
-        ):
-            return False
-        replace = self._commands.replace_key(delivery, self._clock.now())
-        await self._executor.execute(replace, has_timeout=True)
-        return True
-
-    async def _read_key(self, delivery_id: str) -> IdempotencyEntry | None:
-        command = self._commands.read_key(delivery_id)
-        stored = await self._executor.execute(command, has_timeout=True)
-        if stored is None:
-            return None
-        try:
-            return decode_idempotency_entry(stored)
-        except DecodeError:
-            self._signatures.record_forgery(Purpose.DELIVERY_RECORD, b"")
-            return None
 
     async def _read_record(
         self, ordering_key: str, delivery_id: str
@@ -479,39 +486,13 @@ class RedisDeliveryStore:
     def _remember_put(self, delivery: Delivery, replaced_id: str) -> None:
         """Remember a delivery for a replay, and the end of the one that it replaced."""
         self._replays.remember_put(delivery, replaced_id)
-        if replaced_id:
-            self._expire_key_of_ended(delivery.ordering_key, replaced_id)
+        if not replaced_id:
+            return
+        key = delivery.ordering_key
 
-    def _expire_key_of_ended(self, ordering_key: str, delivery_id: str) -> None:
-        """Let the key of a delivery expire with its record, if it has ended."""
-        read = self._commands.read_record(ordering_key, delivery_id)
+        def has_ended(stored: bytes | None) -> bool:
+            found = self._decode_record(stored, key, replaced_id)
+            return found is not None and found.record.state.is_final
 
-        def expire(reply: asyncio.Future[Any]) -> None:
-            if reply.cancelled() or reply.exception() is not None:
-                return
-            stored = self._decode_record(reply.result(), ordering_key, delivery_id)
-            if stored is not None and stored.record.state.is_final:
-                self._expire_key(delivery_id)
-
-        read.reply.add_done_callback(expire)
-        self._submit_unawaited(read)
-
-    def _expire_key(self, delivery_id: str) -> None:
-        """Let the idempotency entry of an ended delivery expire with its record.
-
-        Nobody waits for that, because otherwise the entry expires later.
-        """
-        command = self._commands.expire_key(delivery_id)
-        command.reply.add_done_callback(consume_exception)
-        self._submit_unawaited(command)
-
-    def _submit_unawaited(self, command: RedisCommand) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(KEY_REFRESH_SECONDS, command.reply.cancel)
-        self._client.submit(command)
-
-
-def _split_member(member: bytes) -> tuple[str, str]:
-    """Return the delivery id and the ordering key in a member of a sorted set."""
-    delivery_id, _, ordering_key = member.decode(errors="replace").partition(" ")
-    return delivery_id, ordering_key
+        read = self._commands.read_record(key, replaced_id)
+        self._idempotency_keys.expire_if(has_ended, read, replaced_id)

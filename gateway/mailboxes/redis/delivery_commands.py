@@ -17,14 +17,13 @@ from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.delivery_serialization import (
     NO_OWNER,
-    IdempotencyEntry,
     encode_delivery,
     encode_facts,
-    encode_idempotency_entry,
     encode_result,
 )
 from gateway.mailboxes.redis.client.command import Argument, RedisCommand
 from gateway.mailboxes.redis.commands import call_script
+from gateway.mailboxes.redis.idempotency_commands import IdempotencyCommandFactory
 from gateway.mailboxes.redis.keys import RedisKeys, ShardKeys
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.serialization import DeadLetterLimits
@@ -33,11 +32,7 @@ from gateway.mailboxes.signatures import StoreSignatures
 _STATE_TTL = b"%d" % STATE_TTL
 _RECORD_MS = b"%d" % (RECORD_SECONDS * 1000)
 
-ENTRY_MARGIN_SECONDS = 30 * 24 * 3600
-"""How much longer than the record of a delivery that ends in time the idempotency entry
-is kept, unless the end shortens that: nobody may have served the mailbox for days."""
-
-
+_BEGUN = DeliveryResult(state=DeliveryState.SENDING)
 CANCELLED = DeliveryResult(state=DeliveryState.CANCELLED, reason="cancelled")
 COLLAPSED = DeliveryResult(state=DeliveryState.CANCELLED, reason="collapsed")
 
@@ -74,6 +69,9 @@ class DeliveryCommandFactory:
         lease_seconds: how long a lease lasts without renewal.
         signatures: signs stored entries.
         dead_letters: limits on the number and age of dead letters.
+
+    Attributes:
+        idempotency: builds the commands for idempotency keys.
     """
 
     def __init__(
@@ -85,6 +83,7 @@ class DeliveryCommandFactory:
         signatures: StoreSignatures,
         dead_letters: DeadLetterLimits,
     ) -> None:
+        self.idempotency = IdempotencyCommandFactory(keys)
         self._keys = keys
         self._scripts = scripts
         self._signatures = signatures
@@ -92,25 +91,6 @@ class DeliveryCommandFactory:
         self._lease_ms = b"%d" % int(lease_seconds * 1000)
         self._max_updates = b"%d" % dead_letters.max_updates
         self._retention_ms = b"%d" % dead_letters.retention_ms
-
-    def claim_key(self, delivery: Delivery, now: float) -> RedisCommand:
-        """Store the idempotency entry, unless there is one."""
-        return self._set_entry(delivery, now, b"NX")
-
-    def replace_key(self, delivery: Delivery, now: float) -> RedisCommand:
-        """Store the idempotency entry in place of another one."""
-        return self._set_entry(delivery, now)
-
-    def read_key(self, delivery_id: str) -> RedisCommand:
-        """Read an idempotency entry."""
-        shard, key = self._find_entry(delivery_id)
-        return RedisCommand(shard.number, (b"GET", key))
-
-    def expire_key(self, delivery_id: str) -> RedisCommand:
-        """Let the idempotency entry of an ended delivery expire after its record."""
-        shard, key = self._find_entry(delivery_id)
-        lifetime = (RECORD_SECONDS + 60) * 1000
-        return RedisCommand(shard.number, (b"PEXPIRE", key, lifetime))
 
     def put_delivery(
         self,
@@ -120,6 +100,7 @@ class DeliveryCommandFactory:
         *,
         replaced_id: str = "",
         is_replay: bool = False,
+        begins: bool = False,
     ) -> RedisCommand:
         """Store a delivery; with a token, acquire the lease of an empty mailbox.
 
@@ -130,6 +111,8 @@ class DeliveryCommandFactory:
             replaced_id: the id in the collapse entry.
             is_replay: whether the delivery was accepted before: it is never refused,
                 and does not replace others.
+            begins: whether its first call begins if the lease is acquired, unless
+                something is to be done before it, or the chat has a cool-down.
         """
         ordering_key = delivery.ordering_key.encode()
         shard = self._keys.get_shard(ordering_key)
@@ -141,7 +124,14 @@ class DeliveryCommandFactory:
             shard.record_prefix + delivery.delivery_id.encode(),
             shard.scheduled,
             shard.reports,
+            # Ordering keys of deliveries are named like cool-downs: by bot and chat.
+            shard.cooldown_prefix + ordering_key,
         )
+        begun = b""
+        if begins and token:
+            begun = self._encode_result(
+                delivery.delivery_id, delivery.ordering_key, _BEGUN
+            )
         replacement: tuple[Argument, ...] = ()
         if delivery.collapse_key and not is_replay:
             keys = (*keys, _make_collapse_key(shard, delivery))
@@ -165,8 +155,14 @@ class DeliveryCommandFactory:
             else b"%d" % round(delivery.not_before * 1000),
             _RECORD_MS,
             BULK_OFFSET_MS if delivery.is_bulk else b"0",
+            begun,
             *replacement,
         )
+
+    def make_origin(self, delivery: Delivery) -> RecordOrigin:
+        """Return what the record of a delivery has from the beginning."""
+        facts = encode_facts(delivery, self._signatures)
+        return RecordOrigin(facts, delivery.report.value)
 
     def read_record(self, ordering_key: str, delivery_id: str) -> RedisCommand:
         """Read the record of a delivery."""
@@ -231,16 +227,18 @@ class DeliveryCommandFactory:
             b"" if missing is None else missing.report.value,
         )
 
-    def retract_part(self, lease: MailboxLease, delivery_id: str) -> RedisCommand:
-        """Record that the begun call certainly took no effect."""
-        key = lease.ordering_key.encode()
+    def retract_part(
+        self, ordering_key: str, token: str, delivery_id: str
+    ) -> RedisCommand:
+        """Record that the call that a token's owner began took no effect."""
+        key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
             self._scripts.retract_part,
             shard,
             (shard.pending, shard.leases, shard.record_prefix + delivery_id.encode()),
             key,
-            lease.token,
+            token,
         )
 
     def commit_delivery(
@@ -457,24 +455,6 @@ class DeliveryCommandFactory:
             maybe_repeated=result.maybe_repeated,
         )
 
-    def _find_entry(self, delivery_id: str) -> tuple[ShardKeys, bytes]:
-        """Return the shard and the key of an idempotency entry."""
-        key = delivery_id.encode()
-        shard = self._keys.get_shard(key)
-        return shard, shard.idempotency_prefix + key
-
-    def _set_entry(
-        self, delivery: Delivery, now: float, *options: bytes
-    ) -> RedisCommand:
-        shard, key = self._find_entry(delivery.delivery_id)
-        entry = IdempotencyEntry(delivery.fingerprint, delivery.ordering_key)
-        seconds = max(0, int(delivery.expires_at - now))
-        lifetime = seconds + RECORD_SECONDS + ENTRY_MARGIN_SECONDS
-        return RedisCommand(
-            shard.number,
-            (b"SET", key, encode_idempotency_entry(entry), b"EX", lifetime, *options),
-        )
-
     def _make_replacement(
         self, delivery: Delivery, replaced_id: str, now: float
     ) -> tuple[Argument, ...]:
@@ -491,3 +471,9 @@ def _make_collapse_key(shard: ShardKeys, delivery: Delivery) -> bytes:
     content = f"{delivery.ordering_key}\n{delivery.caller}\n{delivery.collapse_key}"
     digest = blake2b(content.encode(), digest_size=12).digest()
     return shard.collapse_prefix + urlsafe_b64encode(digest)
+
+
+def split_member(member: bytes) -> tuple[str, str]:
+    """Return the delivery id and the ordering key in a member of a sorted set."""
+    delivery_id, _, ordering_key = member.decode(errors="replace").partition(" ")
+    return delivery_id, ordering_key

@@ -67,7 +67,7 @@ class DeliveryReplays:
         def replay() -> Sequence[RedisCommand]:
             now = self._clock.now()
             return (
-                self._commands.claim_key(delivery, now),
+                self._commands.idempotency.claim(delivery, now),
                 self._commands.put_delivery(delivery, "", now, is_replay=True),
             )
 
@@ -102,6 +102,13 @@ class DeliveryReplays:
             (ordering_key, f"begin {delivery_id}"),
             replay,
             get_shard_number(ordering_key),
+        )
+
+    def forget_begin(self, lease: MailboxLease, delivery_id: str) -> None:
+        """Forget the begin of a call that took no effect."""
+        ordering_key = lease.ordering_key
+        self._buffer.remove(
+            (ordering_key, f"begin {delivery_id}"), get_shard_number(ordering_key)
         )
 
     def find_origin(self, lease: MailboxLease, delivery_id: str) -> RecordOrigin:

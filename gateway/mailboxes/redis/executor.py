@@ -51,7 +51,8 @@ class CommandExecutor:
         self._commands = commands
         self._clock = clock
         self._timeout = timeout
-        self._lease_seconds = lease_seconds
+        self._unawaited = SharedTimer(lease_seconds, _cancel_command)
+        """Commands for whose replies nobody waits."""
         self._unchecked = SharedTimer(timeout or 0, self._check_first)
         """Commands before their first timeout check."""
         self._timers: dict[RedisCommand, asyncio.TimerHandle] = {}
@@ -102,11 +103,18 @@ class CommandExecutor:
 
     def release_orphaned_lease(self, ordering_key: str, token: str) -> None:
         """Release the lease that a command may have acquired after it was abandoned."""
-        command = self._commands.release(ordering_key, token)
-        command.reply.add_done_callback(consume_exception)
-        # After that the lease has expired by itself.
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._lease_seconds, command.reply.cancel)
+        # When it is given up, the lease has expired by itself.
+        self.submit(self._commands.release(ordering_key, token))
+
+    def submit(self, command: RedisCommand) -> None:
+        """Send a command for whose reply nobody waits; give up after a lease's time."""
+
+        def forget(reply: asyncio.Future[Any]) -> None:
+            self._unawaited.remove(command)
+            consume_exception(reply)
+
+        self._unawaited.add(command)
+        command.reply.add_done_callback(forget)
         self._client.submit(command)
 
     def _check_first(self, command: RedisCommand, check_at: float) -> None:
@@ -142,6 +150,10 @@ class CommandExecutor:
             self._start_timer(command, now + timeout / 2, deadline)
         else:
             _fail_command(command)
+
+
+def _cancel_command(command: RedisCommand, _: float) -> None:
+    command.reply.cancel()
 
 
 def _fail_command(command: RedisCommand) -> None:

@@ -116,6 +116,7 @@ class DeliveryMachine(MailboxMachine):
         delay=DELAYS,
         collapse_key=COLLAPSE_KEYS,
         report=st.sampled_from(ReportPolicy),
+        begins=st.booleans(),
     )
     def put_delivery(
         self,
@@ -125,6 +126,8 @@ class DeliveryMachine(MailboxMachine):
         delay: float | None,
         collapse_key: str,
         report: ReportPolicy,
+        *,
+        begins: bool = False,
     ) -> MailboxLease | MultipleResults[MailboxLease]:
         """Put a delivery, a new one or one whose key was used."""
         time = self.run(self.store.tell_time())
@@ -138,7 +141,9 @@ class DeliveryMachine(MailboxMachine):
             collapse_key=collapse_key,
             report=report,
         )
-        putting = self.store.deliveries.put_delivery(delivery, acquire=acquire)
+        putting = self.store.deliveries.put_delivery(
+            delivery, acquire=acquire, begins=begins
+        )
         used = self.records.get(number)
         if used is not None and used.delivery.ordering_key != ordering_key:
             try:
@@ -155,7 +160,14 @@ class DeliveryMachine(MailboxMachine):
         if used is not None:
             assert answer is DeliveryPutResult.REPEATED
             return multiple()
-        return self.was_put(number, delivery, delay, answer, acquire)
+        result = self.was_put(number, delivery, delay, answer, acquire)
+        if isinstance(answer, MailboxLease) and answer.begun_delivery_id:
+            assert begins
+            assert answer.begun_delivery_id == delivery.delivery_id
+            record = self.records[number]
+            record.state, record.owner = DeliveryState.SENDING, answer
+            record.changes += 1
+        return result
 
     def was_put(
         self,
@@ -240,11 +252,11 @@ class DeliveryMachine(MailboxMachine):
             return
         if record.state is DeliveryState.SCHEDULED:
             return  # no owner has it
-        lost, _ = self.call_with_lease(
+        self.call_with_lease(
             lease,
             self.store.deliveries.retract_part(lease, record.delivery.delivery_id),
         )
-        if lost or record.state.is_final or record.owner is not lease:
+        if record.state.is_final or record.owner is not lease:
             return
         record.owner = None
         if record.part == 0:

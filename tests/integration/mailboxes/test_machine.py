@@ -290,24 +290,24 @@ class IgnoresIdempotencyKeys(MemoryDeliveryStore):
     """Takes a repeated request for a new one."""
 
     async def put_delivery(
-        self, delivery: Delivery, *, acquire: bool = True
+        self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery whose key was used."""
         self._entries.pop(delivery.delivery_id, None)
-        return await super().put_delivery(delivery, acquire=acquire)
+        return await super().put_delivery(delivery, acquire=acquire, begins=begins)
 
 
 class TakesAnyRequestForTheSame(MemoryDeliveryStore):
     """Compares no fingerprints."""
 
     async def put_delivery(
-        self, delivery: Delivery, *, acquire: bool = True
+        self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
         """Report that a used key was used with the same request."""
         entry = self._entries.get(delivery.delivery_id)
         if entry is not None:
             return DeliveryPutResult.REPEATED
-        return await super().put_delivery(delivery, acquire=acquire)
+        return await super().put_delivery(delivery, acquire=acquire, begins=begins)
 
 
 class ForgetsEndedDeliveries(MemoryDeliveryStore):
@@ -406,11 +406,11 @@ class ReplacesNothing(MemoryDeliveryStore):
     """Sends everything, whatever its collapse key is."""
 
     async def put_delivery(
-        self, delivery: Delivery, *, acquire: bool = True
+        self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery beside the one that it should replace."""
         self._last_collapsible.clear()
-        return await super().put_delivery(delivery, acquire=acquire)
+        return await super().put_delivery(delivery, acquire=acquire, begins=begins)
 
 
 FAULTY_WITH_DELIVERIES = [

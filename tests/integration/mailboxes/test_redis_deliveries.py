@@ -124,6 +124,83 @@ class TestLostReplies:
         assert again is DeliveryPutResult.REPEATED
 
 
+class TestBegunPuts:
+    """A put may record that the first call begins: that saves a command."""
+
+    async def begun(self, store: RedisStore, number: int = 1) -> MailboxLease:
+        """Put a delivery whose first call begins."""
+        delivery = build_delivery(number)
+        lease = await store.deliveries.put_delivery(delivery, begins=True)
+        assert isinstance(lease, MailboxLease)
+        return lease
+
+    async def test_the_first_call_is_begun(self, store: RedisStore) -> None:
+        lease = await self.begun(store)
+        assert lease.begun_delivery_id == id_of(1)
+        record = await get(store)
+        assert (record.state, record.sequence_number) == (DeliveryState.SENDING, 2)
+        assert record.is_part_begun
+        before = await store.deliveries.begin_part(lease, id_of(1), 1, [])
+        assert not before.is_part_begun
+        await store.deliveries.commit_delivery(lease, id_of(1), b"state", SENT)
+        assert (await get(store)).state is DeliveryState.SENT
+
+    async def test_a_new_owner_doubts_it(self, store: RedisStore) -> None:
+        await self.begun(store)
+        await store.pass_time(LEASE + 1)
+        lease = await store.mailboxes.acquire("7")
+        assert lease is not None
+        before = await store.deliveries.begin_part(lease, id_of(1), 0, [])
+        assert (before.next_part, before.is_part_begun) == (0, True)
+
+    async def test_none_is_begun_that_has_to_wait(self, store: RedisStore) -> None:
+        """Behind other mail, in a cool-down, or until its time."""
+        await store.deliveries.put_delivery(build_delivery(1), acquire=False)
+        behind = await store.deliveries.put_delivery(build_delivery(2), begins=True)
+        assert behind is DeliveryPutResult.STORED
+        _, cooldown = KEYS.get_cooldown(7, 8)
+        await store.ask("SET", cooldown, "1", "PX", "60000")
+        cooling = build_delivery(3, "7/8")
+        lease = await store.deliveries.put_delivery(cooling, begins=True)
+        assert isinstance(lease, MailboxLease)
+        assert not lease.begun_delivery_id
+        at = await store.tell_time() + 3600
+        await store.deliveries.put_delivery(
+            build_delivery(4, "9", not_before=at), begins=True
+        )
+        states = [(await get(store, number)).state for number in (1, 2, 3, 4)]
+        assert states == [DeliveryState.ACCEPTED] * 3 + [DeliveryState.SCHEDULED]
+
+    async def test_a_put_that_is_given_up_leaves_no_doubt(
+        self, cut: RedisStore, proxy: Proxy
+    ) -> None:
+        """Nobody makes the call: the next owner must not believe so."""
+        putting = asyncio.create_task(self.begun(cut))
+
+        def give_up() -> str:
+            putting.cancel()
+            return ""
+
+        proxy.fault = give_up
+        await asyncio.wait([putting])
+        assert putting.cancelled()
+        lease = await cut.mailboxes.acquire("7")
+        assert lease is not None
+        before = await cut.deliveries.begin_part(lease, id_of(1), 0, [])
+        assert before.state is DeliveryState.ACCEPTED
+        assert not before.is_part_begun
+
+    @pytest.mark.parametrize("fault", ["cut before", "cut after"])
+    async def test_it_may_be_repeated(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        proxy.faults.append(fault)
+        lease = await self.begun(cut)
+        assert lease.begun_delivery_id == id_of(1)
+        record = await get(cut)
+        assert (record.state, record.sequence_number) == (DeliveryState.SENDING, 2)
+
+
 class TestRecovery:
     """Redis came back without its last moments."""
 

@@ -1,16 +1,18 @@
 -- Appends a delivery to its mailbox, or stores it until its time, unless it has a record;
 -- acquires the lease of a mailbox that is not pending.
 -- KEYS  1 mailbox  2 state  3 pending  4 leases  5 record  6 scheduled  7 reports
---       8 collapse entry (only with a collapse key)
---       9 record of the delivery that it replaces (only if there may be one)
+--       8 cool-down of the chat  9 collapse entry (only with a collapse key)
+--       10 record of the delivery that it replaces (only if there may be one)
 -- ARGV  1 ordering key  2 delivery id  3 mail  4 token ('': acquire no lease)
 --       5 lease in ms  6 maximum number of mail in the mailbox (0: no limit)
 --       7 report policy  8 facts  9 not before, in ms ('': at once)
 --       10 lifetime of ended records in ms
 --       11 offset of the time of a bulk delivery in ms (0: it is no bulk delivery)
---       12 lifetime of the collapse entry in ms
---       13 id of the delivery that it replaces ('': none)  14 result of that one
--- Returns {state, head (omitted if the mailbox was empty)} if the lease was acquired;
+--       12 result of a delivery that is begun ('': do not begin)
+--       13 lifetime of the collapse entry in ms
+--       14 id of the delivery that it replaces ('': none)  15 result of that one
+-- Returns {state, head} if the lease was acquired; the head is omitted if the mailbox was
+--       empty, and 1 if the first call was begun, because nothing is to be done before it;
 --       otherwise 0 if there is a record, 1 if it was stored, 2 if the mailbox is full,
 --       3 if it waits for its time; the id in the collapse entry, if that is not the one
 --       in ARGV, and nothing was changed
@@ -33,13 +35,14 @@ if record then
   -- all.
   redis.call('ZREM', KEYS[3], '')
   redis.call('ZADD', KEYS[3], 'XX', get_now() + ARGV[5], ARGV[1])
+  if record.owner == ARGV[4] then return {redis.call('GET', KEYS[2]), 1} end
   return {redis.call('GET', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0)[1]}
 end
 local earlier
-if KEYS[8] then
-  local id = redis.call('GET', KEYS[8]) or ''
-  if id ~= ARGV[13] then return id end
-  earlier = KEYS[9] and read_record(KEYS[9])
+if KEYS[9] then
+  local id = redis.call('GET', KEYS[9]) or ''
+  if id ~= ARGV[14] then return id end
+  earlier = KEYS[10] and read_record(KEYS[10])
   if earlier and not is_waiting(earlier) then earlier = nil end
 end
 local now = get_now()
@@ -52,7 +55,7 @@ if not is_scheduled and ARGV[6] ~= '0' then
 end
 if not is_scheduled and not find_position(KEYS[1]) then return 2 end
 if earlier then
-  cancel(KEYS[9], KEYS[1], KEYS[6], KEYS[7], earlier, ARGV[13], ARGV[1], ARGV[14], now, ARGV[10])
+  cancel(KEYS[10], KEYS[1], KEYS[6], KEYS[7], earlier, ARGV[14], ARGV[1], ARGV[15], now, ARGV[10])
 end
 record = {state = 'accepted', sequence = 1, part = '0', owner = '-', position = '-', report = ARGV[7],
   facts = ARGV[8], result = '', mail = ''}
@@ -64,16 +67,24 @@ else
   record.position = find_position(KEYS[1])
   redis.call('ZADD', KEYS[1], record.position, ARGV[3])
 end
-redis.call('SET', KEYS[5], write_record(record, now))
-if KEYS[8] then redis.call('SET', KEYS[8], ARGV[2], 'PX', ARGV[12]) end
+if KEYS[9] then redis.call('SET', KEYS[9], ARGV[2], 'PX', ARGV[13]) end
 if is_scheduled then
+  redis.call('SET', KEYS[5], write_record(record, now))
   if earlier then forget_if_empty(KEYS[1], KEYS[3], KEYS[4], ARGV[1]) end
   return 3
 end
 local claimable_at = now
 if ARGV[4] ~= '' then claimable_at = now + ARGV[5] end
 -- A pending mailbox has an owner or waits for a scan: do not acquire its lease here.
-if redis.call('ZADD', KEYS[3], 'NX', claimable_at, ARGV[1]) == 0 or ARGV[4] == '' then return 1 end
+local is_acquired = redis.call('ZADD', KEYS[3], 'NX', claimable_at, ARGV[1]) == 1 and ARGV[4] ~= ''
+local is_alone = redis.call('ZCARD', KEYS[1]) == 1
+local is_begun = is_acquired and is_alone and ARGV[12] ~= '' and redis.call('EXISTS', KEYS[8]) == 0
+if is_begun then
+  record.state, record.sequence, record.owner, record.result = 'sending', 2, ARGV[4], ARGV[12]
+end
+redis.call('SET', KEYS[5], write_record(record, now))
+if not is_acquired then return 1 end
 redis.call('HSET', KEYS[4], ARGV[1], ARGV[4])
-if redis.call('ZCARD', KEYS[1]) == 1 then return {redis.call('GET', KEYS[2])} end
+if is_begun then return {redis.call('GET', KEYS[2]), 1} end
+if is_alone then return {redis.call('GET', KEYS[2])} end
 return {redis.call('GET', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0)[1]}
