@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
@@ -11,6 +11,7 @@ from botgateway.chat.v1.reply_pb2 import Upload
 from botgateway.delivery.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from grpc import aio
 
+from gateway.background import cancel_and_wait
 from gateway.config.delivery_callers import load_callers
 from gateway.delivery.authentication import ListedAccess
 from tests.integration.delivery.harness import make_send, serve
@@ -26,34 +27,48 @@ class CountingProxy:
 
     def __init__(self, target: int) -> None:
         self._target = target
+        self._serving: set[asyncio.Task[None]] = set()
         self.sent_bytes = 0
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncIterator[int]:
         """Listen inside the block, at the port that is returned."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        async with server:
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
             yield server.sockets[0].getsockname()[1]
+        await cancel_and_wait(*self._serving)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         target, to_target = await asyncio.open_connection("127.0.0.1", self._target)
-        answering = asyncio.create_task(self._pass(target, writer))
-        while content := await reader.read(2**16):
-            self.sent_bytes += len(content)
-            to_target.write(content)
-            await to_target.drain()
-        to_target.close()
-        await answering
+        answering = asyncio.create_task(_pass(target, writer, lambda _: None))
+        try:
+            await _pass(reader, to_target, self._count)
+        finally:
+            await cancel_and_wait(answering)
+            for connection in (writer, to_target):
+                connection.transport.abort()
+                with contextlib.suppress(OSError):
+                    await connection.wait_closed()
+            self._serving.discard(task)
 
-    @staticmethod
-    async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while content := await reader.read(2**16):
-                writer.write(content)
-                await writer.drain()
-        writer.close()
+    def _count(self, number: int) -> None:
+        self.sent_bytes += number
+
+
+async def _pass(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    count: Callable[[int], None],
+) -> None:
+    with contextlib.suppress(OSError):
+        while content := await reader.read(2**16):
+            count(len(content))
+            writer.write(content)
+            await writer.drain()
 
 
 async def send_large_request(tmp_path: Path, token: str) -> tuple[str, int]:
