@@ -30,9 +30,6 @@ _MAX_TELEGRAM_ID = 2**52
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999 (google.protobuf.Timestamp)."""
 
-TIME_OVER = Violation("options.expire_time", "is over")
-"""What is wrong with a request whose time is over. A repeated one may be late."""
-
 AnyRequest = SendRequest | AmendRequest | CallRequest
 """A request that makes a delivery."""
 
@@ -128,7 +125,7 @@ def _check_times(options: DeliveryOptions, now: float) -> Iterator[Violation]:
     if options.HasField("expire_time"):
         expires_at = read_time(options.expire_time)
         if expires_at <= now:
-            yield TIME_OVER
+            yield Violation("options.expire_time", "is over")
         elif expires_at <= start:
             yield Violation("options.expire_time", "is not later than not_before")
 

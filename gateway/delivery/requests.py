@@ -25,6 +25,11 @@ _REPORTS = {
 } | {delivery_pb2.REPORT_POLICY_UNSPECIFIED: ReportPolicy.NONE}
 
 
+def serialize_request(request: AnyRequest) -> bytes:
+    """Return the bytes of a request, which are the same whoever serialized it."""
+    return request.SerializeToString(deterministic=True)
+
+
 def build_delivery(
     kind: DeliveryKind,
     request: AnyRequest,
@@ -43,8 +48,7 @@ def build_delivery(
         chat_id: the id of the chat; a private chat has the id of its user.
         now: seconds since the epoch.
     """
-    # The same request has the same bytes, whoever serialized it.
-    content = request.SerializeToString(deterministic=True)
+    content = serialize_request(request)
     options = request.options
     not_before = _read_not_before(options, now)
     if options.HasField("expire_time"):

@@ -37,8 +37,8 @@ from gateway.delivery.failures import (
 from gateway.delivery.message_checks import check_messages
 from gateway.delivery.quotas import CallerQuotas
 from gateway.delivery.records import build_status
+from gateway.delivery.repeats import RepeatedRequests
 from gateway.delivery.request_checks import (
-    TIME_OVER,
     AnyRequest,
     check_common,
     check_recipient,
@@ -53,7 +53,7 @@ from gateway.domain.delivery import (
 )
 from gateway.domain.delivery_store import DeliveryPutResult
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.domain.message_handles import MessageHandles
+from gateway.domain.message_handles import MessageHandle, MessageHandles
 
 FULL_MAILBOX_RETRY_SECONDS = 5.0
 """When a caller may try again if the recipient's mailbox is full."""
@@ -104,6 +104,7 @@ class DeliveryRpcs:
     ) -> None:
         self._enqueue = enqueue
         self._records = records
+        self._repeats = RepeatedRequests(records.get_delivery)
         self._find_recipient = find_recipient
         self._list_bots = list_bots
         self._quotas = quotas
@@ -114,71 +115,37 @@ class DeliveryRpcs:
 
     async def send(self, caller: Caller, request: SendRequest) -> SendResponse:
         """Send messages to a user or to a chat."""
-        now = self._now()
-        bot = find_bot(self._list_bots(), caller, request.recipient.bot)
-        violations = [
-            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
-            *check_recipient(request.recipient),
-            *check_messages(list(request.messages)),
-            *check_common(request, now),
-        ]
-        if bot is None:
-            raise build_invalid_argument(violations)
-        await self._reject_invalid(violations, bot, caller, request)
-        self._take_quota(caller)
-        chat_id = await self._find_chat(bot, request.recipient)
-        delivery = build_delivery(
-            DeliveryKind.SEND, request, caller.name, bot.bot_id, chat_id, now
+        delivery_id, is_repeated = await self._accept(
+            DeliveryKind.SEND,
+            caller,
+            request,
+            request.recipient.bot,
+            self._prepare_send(caller, request),
         )
-        is_repeated = await self._put(delivery)
-        return SendResponse(delivery_id=delivery.delivery_id, is_repeated=is_repeated)
+        return SendResponse(delivery_id=delivery_id, is_repeated=is_repeated)
 
     async def amend(self, caller: Caller, request: AmendRequest) -> AmendResponse:
         """Change a message that was sent before."""
-        now = self._now()
         handle = self._handles.decode(request.handle)
-        violations = [*check_amendment(request), *check_common(request, now)]
-        if handle is None:
-            violations.insert(0, Violation("handle", "is not a handle of this gateway"))
-        if handle is None:
-            raise build_invalid_argument(violations)
-        bot = find_bot(self._list_bots(), caller, str(handle.bot_id))
-        if bot is None:
-            raise build_invalid_argument(
-                [Violation("handle", "is of a bot that this gateway does not have")]
-            )
-        await self._reject_invalid(violations, bot, caller, request)
-        self._take_quota(caller)
-        delivery = build_delivery(
-            DeliveryKind.AMEND, request, caller.name, bot.bot_id, handle.chat_id, now
+        delivery_id, is_repeated = await self._accept(
+            DeliveryKind.AMEND,
+            caller,
+            request,
+            "" if handle is None else str(handle.bot_id),
+            self._prepare_amendment(caller, request, handle),
         )
-        is_repeated = await self._put(delivery)
-        return AmendResponse(delivery_id=delivery.delivery_id, is_repeated=is_repeated)
+        return AmendResponse(delivery_id=delivery_id, is_repeated=is_repeated)
 
     async def call(self, caller: Caller, request: CallRequest) -> CallResponse:
         """Call a method of the Bot API."""
-        now = self._now()
-        bot = find_bot(self._list_bots(), caller, request.recipient.bot)
-        violations = [
-            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
-            *check_recipient(request.recipient),
-            *check_call(request),
-            *check_common(request, now),
-        ]
-        if bot is None or violations:
-            raise build_invalid_argument(violations)
-        if request.method not in self._call_methods:
-            raise RpcFailure(
-                grpc.StatusCode.PERMISSION_DENIED,
-                "the method is not in DELIVERY_CALL_METHODS",
-            )
-        self._take_quota(caller)
-        chat_id = await self._find_chat(bot, request.recipient)
-        delivery = build_delivery(
-            DeliveryKind.CALL, request, caller.name, bot.bot_id, chat_id, now
+        delivery_id, is_repeated = await self._accept(
+            DeliveryKind.CALL,
+            caller,
+            request,
+            request.recipient.bot,
+            self._prepare_call(caller, request),
         )
-        is_repeated = await self._put(delivery)
-        return CallResponse(delivery_id=delivery.delivery_id, is_repeated=is_repeated)
+        return CallResponse(delivery_id=delivery_id, is_repeated=is_repeated)
 
     async def get(self, caller: Caller, request: GetRequest) -> GetResponse:
         """Return the state of a delivery."""
@@ -217,26 +184,93 @@ class DeliveryRpcs:
         if self._puts:
             await asyncio.wait(self._puts)
 
-    async def _reject_invalid(
+    async def _accept(
         self,
-        violations: Sequence[Violation],
-        bot: DeliveryBot,
+        kind: DeliveryKind,
         caller: Caller,
         request: AnyRequest,
-    ) -> None:
-        """Raise the failure of a request with wrong fields.
+        bot_name: str,
+        preparing: Awaitable[Delivery],
+    ) -> tuple[str, bool]:
+        """Store the delivery of a request.
 
-        A repeated request is valid although its time is over: it gets the delivery that
-        the first one made.
+        Returns:
+            The id of the delivery, and whether it was stored before.
         """
-        if violations == [TIME_OVER]:
-            delivery_id = compute_delivery_id(
-                bot.bot_id, caller.name, request.idempotency_key
+        try:
+            delivery = await preparing
+            return delivery.delivery_id, await self._put(delivery)
+        except RpcFailure:
+            delivery_id = await self._repeats.find(kind, caller.name, bot_name, request)
+            if delivery_id is None:
+                raise
+            return delivery_id, True
+
+    async def _prepare_send(self, caller: Caller, request: SendRequest) -> Delivery:
+        now = self._now()
+        bot = self._find_bot(caller, request.recipient.bot)
+        violations = [
+            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
+            *check_recipient(request.recipient),
+            *check_messages(list(request.messages)),
+            *check_common(request, now),
+        ]
+        if bot is None or violations:
+            raise build_invalid_argument(violations)
+        self._take_quota(caller)
+        chat_id = await self._find_chat(bot, request.recipient)
+        return build_delivery(
+            DeliveryKind.SEND, request, caller.name, bot.bot_id, chat_id, now
+        )
+
+    async def _prepare_amendment(
+        self, caller: Caller, request: AmendRequest, handle: MessageHandle | None
+    ) -> Delivery:
+        now = self._now()
+        violations = [*check_amendment(request), *check_common(request, now)]
+        if handle is None:
+            violations.insert(0, Violation("handle", "is not a handle of this gateway"))
+            raise build_invalid_argument(violations)
+        bot = self._find_bot(caller, str(handle.bot_id))
+        if bot is None:
+            raise build_invalid_argument(
+                [Violation("handle", "is of a bot that this gateway does not have")]
             )
-            if await self._records.get_delivery(delivery_id) is not None:
-                return
         if violations:
             raise build_invalid_argument(violations)
+        self._take_quota(caller)
+        return build_delivery(
+            DeliveryKind.AMEND, request, caller.name, bot.bot_id, handle.chat_id, now
+        )
+
+    async def _prepare_call(self, caller: Caller, request: CallRequest) -> Delivery:
+        now = self._now()
+        bot = self._find_bot(caller, request.recipient.bot)
+        violations = [
+            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
+            *check_recipient(request.recipient),
+            *check_call(request),
+            *check_common(request, now),
+        ]
+        if bot is None or violations:
+            raise build_invalid_argument(violations)
+        if request.method not in self._call_methods:
+            raise RpcFailure(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "the method is not in DELIVERY_CALL_METHODS",
+            )
+        self._take_quota(caller)
+        chat_id = await self._find_chat(bot, request.recipient)
+        return build_delivery(
+            DeliveryKind.CALL, request, caller.name, bot.bot_id, chat_id, now
+        )
+
+    def _find_bot(self, caller: Caller, name: str) -> DeliveryBot | None:
+        """Find the bot of a request. See `find_bot`."""
+        bot = find_bot(self._list_bots(), caller, name)
+        if bot is not None:
+            self._repeats.remember_bot(caller.name, name, bot.bot_id)
+        return bot
 
     def _take_quota(self, caller: Caller) -> None:
         if caller.quota is None:

@@ -118,6 +118,8 @@ class DeliveryRecord(Struct, kw_only=True, eq=False):
     """Whether a call was made again although it may have had its effect."""
     accepted_at: float
     updated_at: float
+    fingerprint: bytes = b""
+    """The digest of the request. Only `DeliveryStore.get_delivery` returns it."""
 
 
 class DeliveryResult(Struct, frozen=True, kw_only=True):

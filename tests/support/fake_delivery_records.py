@@ -47,6 +47,7 @@ class FakeDeliveries:
             sequence_number=1,
             accepted_at=delivery.accepted_at,
             updated_at=delivery.accepted_at,
+            fingerprint=delivery.fingerprint,
         )
         return DeliveryPutResult.SCHEDULED if scheduled else DeliveryPutResult.STORED
 

@@ -356,6 +356,7 @@ def _make_record(delivery: Delivery, now: float) -> DeliveryRecord:
         sequence_number=1,
         accepted_at=delivery.accepted_at,
         updated_at=now,
+        fingerprint=delivery.fingerprint,
     )
 
 

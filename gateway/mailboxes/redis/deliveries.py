@@ -214,7 +214,10 @@ class RedisDeliveryStore:
         entry = await self._idempotency_keys.read(delivery_id)
         if entry is None:
             return None
-        return await self._read_record(entry.ordering_key, delivery_id)
+        record = await self._read_record(entry.ordering_key, delivery_id)
+        if record is not None:
+            record.fingerprint = entry.fingerprint
+        return record
 
     async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Cancel a delivery. See `DeliveryStore.cancel_delivery`."""

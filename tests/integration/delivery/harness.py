@@ -1,7 +1,7 @@
 """The gRPC server of the Delivery service with a fake store."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,7 @@ def make_rpcs(
     clock: FakeClock,
     bots: Sequence[DeliveryBot] = (DeliveryBot(bot_id=7, name="shop"),),
     workers: int = 1,
+    call_methods: Collection[str] = frozenset({"sendPoll"}),
 ) -> DeliveryRpcs:
     """Make the rpcs."""
     return DeliveryRpcs(
@@ -76,7 +77,7 @@ def make_rpcs(
         list_bots=lambda: bots,
         quotas=CallerQuotas(workers, clock.uptime),
         handles=MessageHandles(["a secret"]),
-        call_methods={"sendPoll"},
+        call_methods=call_methods,
         now=clock.now,
     )
 
@@ -88,13 +89,14 @@ async def serve(
     bots: Sequence[DeliveryBot] = (DeliveryBot(bot_id=7, name="shop"),),
     tls: ServerTls | None = None,
     workers: int = 1,
+    call_methods: Collection[str] = frozenset({"sendPoll"}),
     drain_seconds: float = 60,
 ) -> AsyncIterator[Harness]:
     """Serve inside the block."""
     store, clock = FakeDeliveries(), FakeClock()
     rpcs: list[tuple[str, str]] = []
     handlers = DeliveryHandlers(
-        make_rpcs(store, clock, bots, workers),
+        make_rpcs(store, clock, bots, workers, call_methods),
         access or AnonymousAccess(),
         lambda method, status, _: rpcs.append((method, status)),
     )
