@@ -5,7 +5,7 @@ gateways take up the files by themselves.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class BotEditor:
             async with self._open_api(bot.token) as api:
                 username = await _check_bot(api, bot.token)
         except (ConfigurationError, BotApiError):
-            bots_editor.remove_entry(self._path, name)
+            bots_editor.withdraw_entry(self._path, name)
             raise
         self._report(f"{name}: added @{username}, id {bot.id}")
         if bot.updates == "webhook":
@@ -106,20 +106,18 @@ class BotEditor:
             ConfigurationError: the token is not one of this bot, or is not in a file.
             BotApiError: Telegram rejects the token or does not answer.
         """
-        token = _check_token(token)
-        bot, entry = await self._load_bot(name), self._get_entry(name)
-        if entry.token_file is None:
-            raise ConfigurationError(
-                [f"{name}: the token is in a variable, not in a file: change it there"]
-            )
-        if get_bot_id(token) != bot.id:
-            raise ConfigurationError([f"{name}: the token is that of another bot"])
+        bot, path = await self._load_bot(name), self._find_token_file(name)
+        token = _check_token_of(bot, token)
         async with self._open_api(token) as api:
-            username = await _check_bot(api, token)
-        path = self._resolve(entry.token_file)
+            await _check_bot(api, token)
+        await self._replace_token(bot, path, token)
+
+    async def _replace_token(self, bot: BotConfig, path: Path, token: str) -> None:
+        """Write another token of a bot, and set the webhook if there is none."""
+        name = bot.name
         await _write(path, token)
         bots_editor.touch(self._path)
-        self._report(f"{name}: wrote the new token of @{username} to {path}")
+        self._report(f"{name}: wrote the new token to {path}")
         if bot.updates == "webhook":
             async with self._open_api(token) as api:
                 is_set = bool((await get_webhook_info(api)).url)
@@ -140,23 +138,46 @@ class BotEditor:
             BotApiError: Telegram rejects it or does not answer.
         """
         bot, manager_bot = await self._load_bot(name), await self._load_bot(manager)
-        if self._get_entry(name).token_file is None:
-            raise ConfigurationError([f"{name}: the token is not in a file"])
+        path = self._find_token_file(name)
+        # Telegram revokes the present token: the new one must not get lost because the
+        # file cannot be written.
+        await _write(path, bot.token)
         async with self._open_api(manager_bot.token) as api:
             token = await replace_managed_bot_token(api, bot.id)
-        await self.rotate_token(name, token)
+        await self._replace_token(bot, path, _check_token_of(bot, token))
 
-    async def write_token(self, file: str, token: str) -> None:
-        """Write the token of a bot that has no entry yet.
-
-        Args:
-            file: the path of the file, from the directory of BOTS_FILE.
-            token: the token.
+    async def add_managed(self, name: str, token: str) -> None:
+        """Add a bot that another one manages, with files of its own for its secrets.
 
         Raises:
-            ConfigurationError: it is no token, or the file cannot be written.
+            ConfigurationError: there is another bot with this name, the files belong to
+                another bot, or they cannot be written.
+            BotApiError: Telegram rejects the token or does not answer.
         """
-        await _write(self._resolve(file), _check_token(token))
+        token = _check_token(token)
+        token_file, secret_file = f"{name}.token", f"{name}.secret"
+        self._check_unused(name, {token_file, secret_file})
+        path = self._resolve(token_file)
+        if not await asyncio.to_thread(_may_have_token, path, get_bot_id(token)):
+            raise ConfigurationError([f"{path}: has something else than its token"])
+        await _write(path, token)
+        await self.add(
+            name, {"token_file": token_file, "webhook_secret_file": secret_file}
+        )
+
+    def _check_unused(self, name: str, files: Collection[str]) -> None:
+        """Make sure that no bot has a name or files."""
+        problems: list[str] = []
+        entries = read_entries(self._path, problems)
+        if name in entries:
+            problems.append(f"{self._path.name}: there is a bot {name} already")
+        paths = {self._resolve(file).resolve() for file in files}
+        for other, entry in entries.items():
+            used = [it for it in (entry.token_file, entry.webhook_secret_file) if it]
+            if paths & {self._resolve(file).resolve() for file in used}:
+                problems.append(f"{self._path.name}: {other} has a file of {name}")
+        if problems:
+            raise ConfigurationError(problems)
 
     async def rotate_secret(self, name: str) -> None:
         """Replace the webhook secret of a bot by a new one.
@@ -219,10 +240,13 @@ class BotEditor:
         Telegram keeps the updates that arrive after this for 24 hours.
 
         Raises:
-            ConfigurationError: there is no such bot.
+            ConfigurationError: there is no such bot, it is the only one, or the file
+                has to be edited by hand; the bot is as before.
             BotApiError: Telegram does not answer; the bot is as before.
         """
         bot = await self._load_bot(name)
+        # A bot without a webhook whose entry stays would get no updates.
+        bots_editor.remove_entry(self._path, name, is_trial=True)
         if bot.updates == "webhook":
             async with self._open_api(bot.token) as api:
                 await delete_webhook(api)
@@ -257,6 +281,19 @@ class BotEditor:
             raise ConfigurationError([f"{self._path.name}: there is no bot {name}"])
         return bots[name]
 
+    def _find_token_file(self, name: str) -> Path:
+        """Return the file with the token of a bot.
+
+        Raises:
+            ConfigurationError: the token is not in a file.
+        """
+        file = self._get_entry(name).token_file
+        if file is None:
+            raise ConfigurationError(
+                [f"{name}: the token is in a variable, not in a file: change it there"]
+            )
+        return self._resolve(file)
+
     def _get_entry(self, name: str) -> BotEntry:
         return read_entries(self._path, [])[name]
 
@@ -276,6 +313,25 @@ def _check_token(token: str) -> str:
         return check_token(SecretStr(token)).get_secret_value()
     except ValueError as error:
         raise ConfigurationError([f"the token {error}"]) from None
+
+
+def _check_token_of(bot: BotConfig, token: str) -> str:
+    token = _check_token(token)
+    if get_bot_id(token) != bot.id:
+        raise ConfigurationError([f"{bot.name}: the token is that of another bot"])
+    return token
+
+
+def _may_have_token(path: Path, bot_id: int) -> bool:
+    """Return whether a file is missing or has a token of a bot."""
+    try:
+        return get_bot_id(_check_token(path.read_text(encoding="utf-8").strip())) == (
+            bot_id
+        )
+    except FileNotFoundError:
+        return True
+    except (OSError, UnicodeDecodeError, ConfigurationError):
+        return False
 
 
 async def _check_bot(api: BotApiClient, token: str) -> str:

@@ -94,11 +94,7 @@ class BotAdoption:
             await self._editor.rotate_token(name, token)
             return name
         name = bot.username.lower()
-        token_file = f"{name}.token"
-        await self._editor.write_token(token_file, token)
-        await self._editor.add(
-            name, {"token_file": token_file, "webhook_secret_file": f"{name}.secret"}
-        )
+        await self._editor.add_managed(name, token)
         return name
 
 

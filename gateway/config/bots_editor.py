@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,34 @@ def add_entry(path: Path, name: str, fields: Mapping[str, Any]) -> None:
         _edit(path, change, edit)
 
 
-def remove_entry(path: Path, name: str) -> None:
+def remove_entry(path: Path, name: str, *, is_trial: bool = False) -> None:
     """Remove the entry of a bot.
+
+    Args:
+        path: the file.
+        name: the name of the bot.
+        is_trial: only check that the entry can be removed.
+
+    Raises:
+        ConfigurationError: there is no such entry, there is no other one, or the file
+            has to be edited by hand.
+    """
+
+    def change(bots: dict[str, Any]) -> None:
+        del bots[name]
+        if not bots:
+            raise ConfigurationError(
+                [f"{path.name}: {name} is the only bot, and a gateway needs one"]
+            )
+
+    with _locked(path):
+        text = _change_text(path, change, partial(_cut, name=name))
+        if not is_trial:
+            _replace(path, text)
+
+
+def withdraw_entry(path: Path, name: str) -> None:
+    """Remove the entry of a bot that was just added, and the file if it has no other.
 
     Raises:
         ConfigurationError: there is no such entry, or the file has to be edited by
@@ -58,12 +85,12 @@ def remove_entry(path: Path, name: str) -> None:
     def change(bots: dict[str, Any]) -> None:
         del bots[name]
 
-    def edit(text: str) -> str:
-        before, _, after = _split(text, name)
-        return before + after
-
     with _locked(path):
-        _edit(path, change, edit)
+        text = _change_text(path, change, partial(_cut, name=name))
+        if text.strip() == "bots:":
+            path.unlink(missing_ok=True)
+        else:
+            _replace(path, text)
 
 
 def set_paused(path: Path, name: str, *, is_paused: bool) -> None:
@@ -123,8 +150,20 @@ def touch(path: Path) -> None:
     os.utime(path)
 
 
+def _cut(text: str, name: str) -> str:
+    before, _, after = _split(text, name)
+    return before + after
+
+
 def _edit(path: Path, change: Callable[[dict[str, Any]], None], edit: Edit) -> None:
     """Change the text of a file, if that changes its meaning as intended."""
+    _replace(path, _change_text(path, change, edit))
+
+
+def _change_text(
+    path: Path, change: Callable[[dict[str, Any]], None], edit: Edit
+) -> str:
+    """Return the changed text of a file, if its meaning changes as intended."""
     # As above.
     import yaml  # noqa: PLC0415
 
@@ -151,7 +190,7 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], None], edit: Edit) -> N
         raise by_hand from None
     if changed != {"bots": intended or None}:
         raise by_hand
-    _replace(path, text)
+    return text
 
 
 def _find_indent(text: str) -> str:
@@ -228,5 +267,6 @@ def _replace(path: Path, text: str, mode: int | None = None) -> None:
             os.fsync(descriptor)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise ConfigurationError([f"{path}: {error.strerror}"]) from None

@@ -150,6 +150,36 @@ async def test_a_bot_whose_token_is_wrong_is_not_added(place: Place) -> None:
     assert place.files.path.read_text() == before
 
 
+async def test_a_bot_that_cannot_be_removed_keeps_its_webhook(place: Place) -> None:
+    """Its entry would stay, and its updates would not come."""
+    files = place.files.path.parent
+    place.files.write_text(
+        "bots: {shop: {token_file: shop.token, webhook_secret_file: shop.secret},"
+        " news: {token_file: news.token, webhook_secret_file: news.secret}}\n"
+    )
+    with pytest.raises(ConfigurationError, match="edit it by hand"):
+        await edit(place).remove("shop")
+    place.files.entries = {"shop": place.files.entries["shop"]}
+    place.files.write()
+    with pytest.raises(ConfigurationError, match="is the only bot"):
+        await edit(place).remove("shop")
+    assert (files / "bots.yaml").read_text() == place.files.path.read_text()
+    await deliver(place, "shop", "hi")
+    await wait_until(lambda: place.texts("shop") == ["echo: hi"])
+
+
+async def test_a_first_bot_whose_token_is_wrong_leaves_no_file(
+    place: Place, tmp_path: Path
+) -> None:
+    path = tmp_path / "bots.yaml"
+    (tmp_path / "late.token").write_text(make_token(104))
+    settings = place.gateway.settings.model_copy(update={"bots_file": path})
+    editor = BotEditor(settings, TABLE, take_up_seconds=0, report=print)
+    with pytest.raises(InvalidBotToken):
+        await editor.add("late", {"token_file": "late.token", "updates": "poll"})
+    assert not path.exists()
+
+
 async def test_pause_and_resume_are_taken_up(place: Place) -> None:
     edit(place).set_paused("shop", is_paused=True)
     await wait_until(lambda: "bots_changed" in str(place.gateway.log()))

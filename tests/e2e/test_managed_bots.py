@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.bots.editor import BotEditor
+from gateway.domain.errors import BotApiError, ConfigurationError
 from gateway.services.routing.route_table import build_route_table
 from tests.e2e.many_bots import BOTS, Place, running_bots
 from tests.support.bot_api import BotAtTelegram, make_token
@@ -27,12 +28,14 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         yield it
 
 
-async def report(place: Place, bot: BotAtTelegram, owner_id: int = 7) -> None:
+async def report(
+    place: Place, bot: BotAtTelegram, owner_id: int = 7, update_id: int = 900
+) -> None:
     """Report a bot to its manager, as Telegram does after a change."""
     managed = {"id": bot.bot_id, "is_bot": True, "first_name": "Brand"}
     managed["username"] = f"Brand_{bot.bot_id}_bot"
     owner = {"id": owner_id, "is_bot": False, "first_name": "Ada"}
-    update = {"update_id": 900, "managed_bot": {"user": owner, "bot": managed}}
+    update = {"update_id": update_id, "managed_bot": {"user": owner, "bot": managed}}
     await place.gateway.post(
         json.dumps(update).encode(),
         secret=make_secret("shop"),
@@ -71,6 +74,61 @@ async def test_a_command_replaces_the_token_of_a_managed_bot(place: Place) -> No
     assert bot.token != before
     await place.say("news", "hi")
     await wait_until(lambda: place.texts("news") == ["echo: hi"])
+
+
+async def test_a_replaced_token_is_written_whatever_telegram_says_then(
+    place: Place,
+) -> None:
+    """It replaces one that is revoked, and nobody else has it."""
+    bot = place.telegram.bots[BOTS["news"]]
+    refusal = {"ok": False, "error_code": 400, "description": "Bad Request: no"}
+    for method in ("getMe", "getWebhookInfo"):
+        bot.answers[method].append(refusal)
+    editor = BotEditor(
+        place.gateway.settings, TABLE, take_up_seconds=0, report=lambda _: None
+    )
+    with pytest.raises(BotApiError):
+        await editor.replace_managed_token("news", "shop")
+    file = place.files.path.parent / "news.token"
+    assert file.read_text().strip() == bot.token
+    await place.say("news", "hi")
+    await wait_until(lambda: place.texts("news") == ["echo: hi"])
+
+
+async def test_a_token_that_cannot_be_written_is_not_replaced(place: Place) -> None:
+    bot = place.telegram.bots[BOTS["news"]]
+    before = bot.token
+    file = place.files.path.parent / "news.token"
+    # No name is free for the file that takes its place: it would be too long.
+    target = file.with_name("n" * 253)
+    file.rename(target)
+    file.symlink_to(target)
+    editor = BotEditor(
+        place.gateway.settings, TABLE, take_up_seconds=0, report=lambda _: None
+    )
+    with pytest.raises(ConfigurationError):
+        await editor.replace_managed_token("news", "shop")
+    assert bot.token == before
+
+
+async def test_a_managed_bot_never_takes_the_files_of_another(place: Place) -> None:
+    """Whoever makes a bot chooses its username."""
+    directory = place.files.path.parent
+    place.files.entries["news"]["token_file"] = "brand_104_bot.token"
+    (directory / "brand_104_bot.token").write_text(make_token(BOTS["news"]))
+    place.files.write()
+    await report(place, place.telegram.add(make_token(104)))
+    await wait_until(lambda: "managed_bot_not_added" in str(place.gateway.log()))
+    token = (directory / "brand_104_bot.token").read_text()
+    assert token == make_token(BOTS["news"])
+    (directory / "brand_105_bot.token").write_text(make_token(BOTS["news"]))
+    await report(place, place.telegram.add(make_token(105)), update_id=901)
+    await wait_until(
+        lambda: str(place.gateway.log()).count("managed_bot_not_added") == 2
+    )
+    token = (directory / "brand_105_bot.token").read_text()
+    assert token == make_token(BOTS["news"])
+    assert "brand_105" not in place.files.path.read_text()
 
 
 async def test_the_bot_of_a_stranger_is_not_added(place: Place) -> None:

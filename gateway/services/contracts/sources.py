@@ -101,14 +101,19 @@ def list_files(source: str) -> Sequence[Path]:
 def list_ignored_files(source: str) -> Sequence[Path]:
     """Return the files in the folder of a source that are not read as sets.
 
-    Hidden files and files without a suffix are not reported.
+    Hidden files and files without a suffix are not reported. A folder that cannot be
+    read has none: whoever reads its sets reports that.
     """
     path = Path(source)
     if source == BUILTIN or not path.is_dir():
         return ()
-    return sorted(
+    try:
+        found = sorted(path.iterdir())
+    except OSError:
+        return ()
+    return tuple(
         it
-        for it in path.iterdir()
+        for it in found
         if it.is_file()
         and it.suffix
         and not it.name.startswith(".")

@@ -12,6 +12,7 @@ from gateway.config.bots_editor import (
     add_entry,
     remove_entry,
     set_paused,
+    withdraw_entry,
     write_secret_file,
 )
 from gateway.domain.errors import ConfigurationError
@@ -87,6 +88,33 @@ def test_pausing_and_resuming_gives_the_same_file(path: Path, name: str) -> None
     assert path.read_text() == TEXT
 
 
+def test_the_only_bot_is_not_removed(path: Path) -> None:
+    """A file without bots is invalid."""
+    remove_entry(path, "news")
+    before = path.read_text()
+    for is_trial in (True, False):
+        with pytest.raises(ConfigurationError, match="shop is the only bot"):
+            remove_entry(path, "shop", is_trial=is_trial)
+    assert path.read_text() == before
+
+
+def test_a_trial_changes_nothing(path: Path) -> None:
+    remove_entry(path, "shop", is_trial=True)
+    assert path.read_text() == TEXT
+
+
+def test_an_entry_is_withdrawn_with_the_file_that_was_made_for_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "bots.yaml"
+    add_entry(path, "shop", {"token_file": "t"})
+    add_entry(path, "news", {"token_file": "t"})
+    withdraw_entry(path, "news")
+    assert read(path) == {"shop": {"token_file": "t"}}
+    withdraw_entry(path, "shop")
+    assert not path.exists()
+
+
 def test_an_unknown_name_changes_nothing(path: Path) -> None:
     for act in (remove_entry, lambda *it: set_paused(*it, is_paused=True)):
         with pytest.raises(ConfigurationError, match="there is no bot lab"):
@@ -144,6 +172,7 @@ def test_any_changes_give_what_they_say(
     expected = read(path)
     for change, name in changes:
         is_known = name in expected
+        is_only = is_known and len(expected) == 1
         try:
             if change == "add":
                 add_entry(path, name, {"token_file": "t"})
@@ -157,5 +186,6 @@ def test_any_changes_give_what_they_say(
                 if change == "pause":
                     expected[name]["paused"] = True
         except ConfigurationError:
-            assert (change == "add") == is_known
-        assert (read(path) or {}) == expected
+            is_refused = is_only if change == "remove" else False
+            assert is_refused or (change == "add") == is_known
+        assert read(path) == expected

@@ -1,7 +1,9 @@
 """Mistakes in a descriptor set that would otherwise be silent."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from botgateway.route.v1.route_pb2 import Route
 from google.protobuf.descriptor_pb2 import (
     FieldDescriptorProto,
@@ -121,6 +123,18 @@ def test_a_folder_has_sets_and_files_that_are_reported(tmp_path: Path) -> None:
     assert [path.name for path in list_ignored_files(str(tmp_path))] == ["c.pb"]
     assert list_ignored_files(str(tmp_path / "c.pb")) == ()
     assert list_ignored_files("builtin") == ()
+
+
+def test_a_folder_that_cannot_be_read_has_no_ignored_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may disappear or become unreadable at any moment."""
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert list_ignored_files(str(tmp_path)) == ()
 
 
 def test_all_sources_are_read_before_anything_is_reported(tmp_path: Path) -> None:
