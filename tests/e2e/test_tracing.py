@@ -22,6 +22,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.tracing import tracer
 from gateway.sandbox.tracing.tracer import KEY_HEADER, Tracer
 from tests.support.backend import Answer
 from tests.support.gateway_harness import SECRET, running_gateway
@@ -281,8 +282,11 @@ async def test_a_streamed_call_that_is_stopped_is_a_step() -> None:
         assert not call["failed"]
 
 
-async def test_two_users_at_once_are_kept_apart() -> None:
+async def test_two_users_at_once_are_kept_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each step goes to the update that it belongs to."""
+    monkeypatch.setattr(tracer, "POST_SECONDS", 0.5)  # or a slow machine posts often
     async with (
         receiving() as (page, url),
         running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,

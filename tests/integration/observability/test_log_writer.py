@@ -199,7 +199,7 @@ def test_the_last_lines_of_a_program_are_written() -> None:
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=LIMIT,
     )
     assert ended.stdout.count(b'"message":"line"') == 3000
     assert b'"number":2999}' in ended.stdout.splitlines()[-1]
@@ -221,7 +221,7 @@ def test_a_program_ends_though_nobody_reads_its_log(lines: int) -> None:
             stdout=target,
             stderr=subprocess.PIPE,
             check=True,
-            timeout=30,
+            timeout=LIMIT,
         )
     assert (int(ended.stderr) > 0) == (lines > log_writer.MAX_QUEUED_LINES)
 
@@ -233,7 +233,7 @@ def test_a_crash_is_still_printed() -> None:
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=LIMIT,
     )
     assert ended.returncode == 1
     assert ended.stderr.endswith(b"KeyError: 'odd end'\n")
@@ -247,7 +247,7 @@ def test_a_program_without_standard_output_logs_nowhere() -> None:
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
         check=True,
-        timeout=30,
+        timeout=LIMIT,
     )
     assert ended.stderr == b"0"
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import LIMIT
+
 ROOT = Path(__file__).parents[3]
 PYTHON = sys.executable
 WATCH_IMPORTS = """
@@ -52,7 +54,7 @@ def seen_at_import(
         },
         capture_output=True,
         check=False,  # without settings a gateway fails, after it imported everything
-        timeout=50,
+        timeout=LIMIT,
     )
     return seen.read_text().split()
 
