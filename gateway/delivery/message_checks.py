@@ -27,6 +27,10 @@ MAX_UPLOAD_BYTES = 50 * 10**6
 
 _MAX_CALLBACK_DATA_BYTES = 1024
 
+# Protobuf makes a new list of the values each time.
+_TEXT_FORMATS = frozenset(TextFormat.values())
+_MEDIA_TYPES = frozenset(MediaType.values())
+
 
 def check_messages(messages: list[OutgoingMessage]) -> Iterator[Violation]:
     """Yield what is wrong with the messages of a Send."""
@@ -46,13 +50,14 @@ def check_message(message: OutgoingMessage, path: str) -> Iterator[Violation]:
         message: the message.
         path: the path of the message in its request.
     """
-    if not message.text.strip() and not message.media:
+    text, media_count = message.text, len(message.media)
+    if not media_count and not text.strip():
         yield Violation(f"{path}.text", "is empty, and there are no media")
-    if len(message.text) > MAX_TEXT:
+    if len(text) > MAX_TEXT:
         yield Violation(f"{path}.text", f"has more than {MAX_TEXT} characters")
-    if message.format not in TextFormat.values():
+    if message.format not in _TEXT_FORMATS:
         yield Violation(f"{path}.format", "has an unknown value")
-    if len(message.media) > MAX_MEDIA:
+    if media_count > MAX_MEDIA:
         yield Violation(f"{path}.media", f"has more than {MAX_MEDIA} files")
     for index, media in enumerate(message.media[: MAX_MEDIA + 1]):
         yield from _check_media(media, f"{path}.media[{index}]")
@@ -70,7 +75,7 @@ def check_message(message: OutgoingMessage, path: str) -> Iterator[Violation]:
 
 
 def _check_media(media: Media, path: str) -> Iterator[Violation]:
-    if media.type not in MediaType.values():
+    if media.type not in _MEDIA_TYPES:
         yield Violation(f"{path}.type", "has an unknown value")
     match media.WhichOneof("source"):
         case None:

@@ -30,6 +30,11 @@ _MAX_TELEGRAM_ID = 2**52
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999 (google.protobuf.Timestamp)."""
 
+# Protobuf makes a new list of the values each time.
+_PRIORITIES = frozenset(DeliveryPriority.values())
+_DOUBT_POLICIES = frozenset(DoubtPolicy.values())
+_REPORT_POLICIES = frozenset(ReportPolicy.values())
+
 AnyRequest = SendRequest | AmendRequest | CallRequest
 """A request that makes a delivery."""
 
@@ -42,6 +47,8 @@ def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:
         now: seconds since the epoch.
     """
     yield from _check_idempotency_key(request.idempotency_key)
+    if not request.HasField("options"):
+        return
     yield from _check_options(request.options, now)
     if request.options.priority == DELIVERY_PRIORITY_BULK:
         if not isinstance(request, SendRequest):
@@ -98,9 +105,9 @@ def _check_options(options: DeliveryOptions, now: float) -> Iterator[Violation]:
             f"needs 1 to {MAX_COLLAPSE_KEY_LENGTH} printable ASCII characters",
         )
     for field, value, known in (
-        ("priority", options.priority, DeliveryPriority.values()),
-        ("on_doubt", options.on_doubt, DoubtPolicy.values()),
-        ("report", options.report, ReportPolicy.values()),
+        ("priority", options.priority, _PRIORITIES),
+        ("on_doubt", options.on_doubt, _DOUBT_POLICIES),
+        ("report", options.report, _REPORT_POLICIES),
     ):
         if value not in known:
             yield Violation(f"options.{field}", "has an unknown value")
