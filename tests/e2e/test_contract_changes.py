@@ -70,6 +70,17 @@ class Gateway:
         ):
             return await response.text()
 
+    async def accepts_updates(self) -> bool:
+        """Return whether a worker serves the port for updates."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{self.process.url}/health"),
+            ):
+                return True
+        except aiohttp.ClientError:
+            return False
+
     async def answers(self, text: str, expected: str) -> bool:
         """Return whether a text is answered as expected."""
         return await self.ask(text) == expected
@@ -411,6 +422,77 @@ async def test_two_machines_serve_the_same_contracts(path: Path) -> None:
 async def contains(gateway: Gateway, problem: str) -> bool:
     """Return whether an operator is told of a problem."""
     return problem in await problems_of(gateway)
+
+
+async def test_a_worker_that_restarts_serves_the_accepted_contracts(
+    path: Path,
+) -> None:
+    """A refused set in the folder does not keep it from its start."""
+    target = put(path)
+    with running_redis(path.parent) as url:
+        settings = {"REDIS_URL": url, "WORKERS": "2"}
+        async with serving(path, **settings) as (gateway, _):
+            await wait_until_found(lambda: serves(gateway, 1))
+            target.write_bytes(b"")
+            await wait_until_found(lambda: contains(gateway, "has no files"))
+            for pid in children_of(gateway.process.process.pid):
+                os.kill(pid, signal.SIGKILL)
+
+            async def have_restarted() -> bool:
+                page = await gateway.get("/metrics")
+                return (
+                    page.count("gateway_worker_restarts_total{")
+                    == 2
+                    == sum(
+                        line.startswith("gateway_worker_restarts_total{")
+                        and line.endswith(" 1.0")
+                        for line in page.splitlines()
+                    )
+                )
+
+            await wait_until_found(have_restarted)
+            await wait_until_found(lambda: serves(gateway, 1))
+            await wait_until_found(gateway.accepts_updates)
+            assert await gateway.ask("/explain") == EXPLAINED
+            assert "has no files" in await problems_of(gateway)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in children.split()]
+
+
+async def test_a_machine_without_a_target_goes_on_with_the_contracts_before(
+    path: Path,
+) -> None:
+    """It tells what it needs, and refuses to lose what the others serve."""
+    put(path)
+    other_path = path.parent / "other" / path.name
+    (other_path.parent / "contracts").mkdir(parents=True)
+    other_path.write_bytes(path.read_bytes())
+    put(other_path)
+    services = path.with_name("services.yaml")
+    services.write_text("")
+    with running_redis(path.parent) as url:
+        async with (
+            serving(path, REDIS_URL=url, SUPPORT_TARGET="127.0.0.1:1") as (one, _),
+            serving(other_path, REDIS_URL=url, SERVICES_FILE=str(services)) as (two, _),
+        ):
+            await wait_until_found(lambda: all_serve([one, two], 1))
+            put_service(path, "Support", "/support")
+            await wait_until_found(lambda: serves(one, 2))
+            missing = "generation 2: SUPPORT_TARGET: is not set"
+            await wait_until_found(lambda: contains(two, missing))
+            assert await generation_of(two) == 1
+            assert await two.ask("/explain") == EXPLAINED
+            services.write_text("tickets: {target: '127.0.0.1:1'}\n")
+            put_service(other_path, "Tickets", "/tickets")
+            lost = "/support -> acme.other.v1.SupportService.Ask would be gone"
+            await wait_until_found(lambda: contains(two, lost))
+            (other_path.parent / "contracts" / "tickets.binpb").unlink()
+            services.write_text("support: {target: '127.0.0.1:1'}\n")
+            await wait_until_found(lambda: all_serve([one, two], 2))
 
 
 async def test_an_emptied_redis_gets_the_contracts_back(path: Path) -> None:
