@@ -120,6 +120,13 @@ class Process:
         except aiohttp.ClientError:
             return False
 
+    async def has_started(self) -> bool:
+        """Return whether it answers for the first time; fail if it ended instead."""
+        if self.process.returncode is not None:
+            output, errors = await self.process.communicate()
+            raise AssertionError(f"{self.process.returncode}: {output!r} {errors!r}")
+        return await self.healthy()
+
     async def close(self) -> None:
         """Close the connections to it."""
         await self._client.close()
@@ -168,8 +175,8 @@ async def serving_process(
             directory=directory,
         ) as process:
             running = Process(process, backend, simulator, f"http://127.0.0.1:{port}")
-            await wait_until_found(running.healthy)
             try:
+                await wait_until_found(running.has_started)
                 yield running
             finally:
                 await running.close()
