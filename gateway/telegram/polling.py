@@ -173,6 +173,15 @@ class UpdatePoller:
                 await self._pause(max(pause, retry_after))
                 pause = min(2 * pause, _MAX_PAUSE_SECONDS)
                 continue
+            except StoreUnavailable as error:
+                # Nothing of this call was confirmed, so that it is fetched again.
+                logger.warning(
+                    "polled_updates_not_stored",
+                    extra={"reason": str(error), **self._log_fields},
+                )
+                await self._pause(pause)
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
+                continue
             pause = _FIRST_PAUSE_SECONDS
             self._limit = min(2 * self._limit, MAX_UPDATES)
             if self.problem is not None:
@@ -199,14 +208,23 @@ class UpdatePoller:
             await self._lease.release()
 
     async def _poll_once(self) -> None:
-        """Make a call, and store its updates."""
+        """Make a call, and store its updates.
+
+        Raises:
+            BotApiError: the call failed.
+            StoreUnavailable: not all updates were stored.
+        """
         offset = self._find_offset()
         fetched = await self._fetch(
             offset=offset, limit=self._limit, timeout_seconds=POLL_SECONDS
         )
         new = [it for it in fetched if it.update_id not in self._fetched_ids]
         # The calls start in this order, so that the store gets the updates in order.
-        await asyncio.gather(*(self._receive(it.body) for it in new))
+        receiving = (self._receive(it.body) for it in new)
+        results = await asyncio.gather(*receiving, return_exceptions=True)
+        for error in results:
+            if error is not None:
+                raise error
         known = [it for it in self._fetched_ids if offset is not None and it >= offset]
         self._fetched_ids = frozenset([*known, *(it.update_id for it in fetched)])
         if fetched:

@@ -9,6 +9,7 @@ Concurrency: any number of bodies may be received at once.
 import logging
 from collections.abc import Awaitable, Callable
 
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
@@ -45,7 +46,11 @@ class UpdateReceiver:
         self._limited_log = RateLimitedLogger(logger)
 
     async def receive(self, body: bytes) -> None:
-        """Parse a body and enqueue its update; return when it is safely stored."""
+        """Parse a body and enqueue its update; return when it is safely stored.
+
+        Raises:
+            StoreUnavailable: it was not stored; Telegram has to send it again.
+        """
         arrived_at = self._clock.now()
         try:
             update = self._parse(body, arrived_at)
@@ -63,6 +68,8 @@ class UpdateReceiver:
         )
         try:
             await self._accept(envelope)
+        except StoreUnavailable:
+            raise
         except Exception as error:  # noqa: BLE001 - a received update has to be stored
             await self._dead_letter_update(update, body, error)
 

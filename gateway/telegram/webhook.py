@@ -19,6 +19,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.observability.logging import RateLimitedLogger, summarize_error
@@ -129,8 +130,13 @@ class Webhook:
             self.endpoints["POST", _NAMED_PATHS] = self.handle
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Handle one request."""
+        """Handle one request.
+
+        It gets 200, whatever it is. Only an update that could not be stored gets 503,
+        so that Telegram sends it again.
+        """
         content = request.content
+        is_stored = True
         try:
             receiver = self._find_receiver(request)
             # This process must not refuse what another one accepts already.
@@ -148,10 +154,15 @@ class Webhook:
                 await receiver.receive(content.read_nowait())
             else:
                 await self._receive_slowly(request, receiver)
+        except StoreUnavailable as error:
+            is_stored = False
+            self._limited_log.log(logging.ERROR, "update_refused", reason=str(error))
         except Exception as error:  # noqa: BLE001 - Telegram gets a 200 nevertheless
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "webhook_request_failed", extra={"error": summarize_error(error)}
             )
+        if not is_stored:
+            return web.Response(status=503)
         if content.is_eof():
             can_keep_alive = request.keep_alive and request.version == HttpVersion11
             return self._ok_response if can_keep_alive else web.Response()

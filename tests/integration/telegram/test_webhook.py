@@ -14,6 +14,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.http.routing import find_handler
@@ -337,6 +338,20 @@ class TestUpdates:
         assert (record.request_id, record.update_type) == ("7-431500101", "message")
         assert logged(caplog) == [("ERROR", "update_not_enqueued")]
         assert "words of mine" not in str([vars(r) for r in caplog.records])
+
+    async def test_an_update_that_was_not_stored_is_sent_again(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Telegram does so after any answer but 200. One in the store is known then."""
+        gateway = Gateway()
+        gateway.accept_fault = StoreUnavailable("full")
+        async with gateway.serving():
+            answer = await gateway.post(UPDATE)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            gateway.accept_fault = None
+            assert (await gateway.post(UPDATE)).startswith(OK)
+        assert (gateway.letters, gateway.turns) == ([], [])
+        assert logged(caplog) == [("ERROR", "update_refused")]
 
     async def test_faults_everywhere_still_give_a_200(self) -> None:
         """A reader, mailboxes and dead letters that all fail."""

@@ -90,6 +90,7 @@ class Harness:
         self.received: list[int] = []
         self.unfinished: set[int] = set()
         self.store_is_durable = False
+        self.refused_ids: set[int] = set()
         self.poller = self.restart()
 
     def restart(self) -> UpdatePoller:
@@ -105,6 +106,8 @@ class Harness:
 
     async def _receive(self, body: bytes) -> None:
         update_id = json.loads(body)["update_id"]
+        if update_id in self.refused_ids:
+            raise StoreUnavailable("full")
         self.received.append(update_id)
         if not self.store_is_durable:
             self.unfinished.add(update_id)
@@ -244,6 +247,21 @@ async def test_failures_are_retried_with_growing_pauses() -> None:
         assert len(harness.telegram.offsets) == 1
         await asyncio.sleep(1 + 2 + 4 + 8 + 16)
     assert harness.received == [5]
+
+
+async def test_what_the_store_refused_is_fetched_again() -> None:
+    """Nothing of that call is confirmed; the store knows what it has already."""
+    harness = Harness(5, 6, 7)
+    harness.store_is_durable = True
+    harness.refused_ids = {6}
+    async with harness.polling():
+        await asyncio.sleep(0.5)
+        assert harness.received == [5, 7]
+        assert harness.telegram.pending == [5, 6, 7]
+        harness.refused_ids.clear()
+        await asyncio.sleep(10)
+    assert harness.received == [5, 7, 5, 6, 7]
+    assert harness.telegram.pending == []
 
 
 async def test_updates_that_cannot_be_fetched_at_once_are_fetched_in_pieces() -> None:
