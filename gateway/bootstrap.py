@@ -139,6 +139,8 @@ async def open_gateway(
             put_timeout=settings.store_patience,
             dead_letter_seconds=settings.dead_letter_retention,
             background=background,
+            data_dir=settings.data_dir,
+            synchronous=settings.data_synchronous,
         ) as store,
         AsyncExitStack() as stack,
     ):

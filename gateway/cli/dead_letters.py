@@ -8,23 +8,22 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from gateway.cli.bot_choice import choose_bots
-from gateway.clock import SystemClock
+from gateway.cli.dead_letter_stores import (
+    DeadLetterStore,
+    open_dead_letter_store,
+    parse_dead_letter_id,
+)
 from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings, load_settings
 from gateway.domain.delivery import Delivery
-from gateway.domain.errors import ConfigurationError, ForgedEntry
+from gateway.domain.errors import ForgedEntry
 from gateway.domain.update import Envelope
-from gateway.mailboxes.redis.dead_letters import (
-    DeadLetterId,
-    DeadLetterSummary,
-    RedisDeadLetters,
-    open_dead_letters,
-)
-from gateway.mailboxes.signatures import StoreSignatures
+from gateway.mailboxes.dead_letter_listing import DeadLetterSummary
 from gateway.telegram.inbound.parser import UpdateParser
 
 
@@ -39,7 +38,7 @@ def print_letters(reason: str | None, name: str | None, limit: int) -> None:
     settings = load_settings()
     bot_ids = [bot.id for bot in choose_bots(settings, name)]
 
-    async def show(dead_letters: RedisDeadLetters) -> None:
+    async def show(dead_letters: DeadLetterStore) -> None:
         found = await dead_letters.list_summaries(
             reason=reason, bot_ids=bot_ids, limit=limit + 1
         )
@@ -58,10 +57,10 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     """
     settings = load_settings()
     bots = choose_bots(settings, None)
-    choose = _build_selection(ids, every, reason, bots)
+    choose = _build_selection(settings, ids, every, reason, bots)
     parsers = {str(bot.id): UpdateParser(bot.id, bot.name) for bot in bots}
 
-    async def replay(dead_letters: RedisDeadLetters) -> None:
+    async def replay(dead_letters: DeadLetterStore) -> None:
         # List all ids first: updates that fail again are appended to the list.
         await _apply_to_each(
             await choose(dead_letters),
@@ -78,9 +77,10 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     They expire after DEAD_LETTER_RETENTION.
     """
     settings = load_settings()
-    choose = _build_selection(ids, every, reason, choose_bots(settings, None))
+    bots = choose_bots(settings, None)
+    choose = _build_selection(settings, ids, every, reason, bots)
 
-    async def delete(dead_letters: RedisDeadLetters) -> None:
+    async def delete(dead_letters: DeadLetterStore) -> None:
         await _apply_to_each(
             await choose(dead_letters),
             "deleted",
@@ -91,8 +91,12 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
 
 
 def _build_selection(
-    ids: Sequence[str], every: bool, reason: str | None, bots: Iterable[BotConfig]
-) -> Callable[[RedisDeadLetters], Awaitable[Sequence[DeadLetterId]]]:
+    settings: Settings,
+    ids: Sequence[str],
+    every: bool,
+    reason: str | None,
+    bots: Iterable[BotConfig],
+) -> Callable[[DeadLetterStore], Awaitable[Sequence[Any]]]:
     """Return a function that finds the dead letters selected on the command line.
 
     Those of other bots with the same Redis are not selected, unless by their ids.
@@ -102,10 +106,10 @@ def _build_selection(
     """
     if [bool(ids), every, reason is not None].count(True) != 1:
         raise click.UsageError("Pass ids, or --all, or --reason.")
-    dead_letter_ids = _parse_ids(ids)
+    dead_letter_ids = _parse_ids(settings, ids)
     bot_ids = [bot.id for bot in bots]
 
-    async def choose(dead_letters: RedisDeadLetters) -> Sequence[DeadLetterId]:
+    async def choose(dead_letters: DeadLetterStore) -> Sequence[Any]:
         if dead_letter_ids:
             return dead_letter_ids
         return [
@@ -119,9 +123,9 @@ def _build_selection(
 
 
 async def _apply_to_each(
-    dead_letter_ids: Sequence[DeadLetterId],
+    dead_letter_ids: Sequence[Any],
     done: str,
-    act: Callable[[DeadLetterId], Awaitable[bool]],
+    act: Callable[[Any], Awaitable[bool]],
 ) -> None:
     """Call `act` for each dead letter and print how often it succeeded."""
     count = 0
@@ -134,7 +138,7 @@ async def _apply_to_each(
         sys.exit(1)
 
 
-async def _delete(dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId) -> bool:
+async def _delete(dead_letters: DeadLetterStore, dead_letter_id: Any) -> bool:  # noqa: ANN401 - of the store
     """Delete a dead letter. If there is none, print that and return False."""
     deleted = await dead_letters.delete(dead_letter_id)
     if not deleted:
@@ -143,8 +147,8 @@ async def _delete(dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId) 
 
 
 async def _replay(
-    dead_letters: RedisDeadLetters,
-    dead_letter_id: DeadLetterId,
+    dead_letters: DeadLetterStore,
+    dead_letter_id: Any,  # noqa: ANN401 - of the store
     parsers: Mapping[str, UpdateParser],
 ) -> bool:
     """Replay a dead letter. If that is impossible, print why and return False."""
@@ -192,7 +196,9 @@ def _choose_parser(
 
 
 async def _replay_delivery(
-    dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId, delivery: Delivery
+    dead_letters: DeadLetterStore,
+    dead_letter_id: Any,  # noqa: ANN401 - of the store
+    delivery: Delivery,
 ) -> bool:
     """Replay a delivery. If that is impossible, print why and return False."""
     try:
@@ -206,9 +212,9 @@ async def _replay_delivery(
     return was_put
 
 
-def _parse_ids(ids: Sequence[str]) -> list[DeadLetterId]:
+def _parse_ids(settings: Settings, ids: Sequence[str]) -> list[Any]:
     try:
-        return [DeadLetterId.parse(each) for each in ids]
+        return [parse_dead_letter_id(each, settings) for each in ids]
     except ValueError:
         raise click.UsageError("Pass ids as `dead-letters list` prints them.") from None
 
@@ -230,18 +236,10 @@ def _make_printable(word: str) -> str:
 
 
 def _run_with_dead_letters(
-    settings: Settings, act: Callable[[RedisDeadLetters], Awaitable[None]]
+    settings: Settings, act: Callable[[DeadLetterStore], Awaitable[None]]
 ) -> None:
-    url = settings.store_url
-    if url is None:
-        problem = "REDIS_URL is not set: dead letters in memory end with their process"
-        raise ConfigurationError([problem])
-
     async def run() -> None:
-        signatures = StoreSignatures(settings.store_secrets)
-        async with open_dead_letters(
-            url, settings.redis_key_prefix, SystemClock(), signatures
-        ) as dead_letters:
+        async with open_dead_letter_store(settings) as dead_letters:
             await act(dead_letters)
 
     asyncio.run(run())

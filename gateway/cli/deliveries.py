@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -21,6 +22,7 @@ from gateway.domain.errors import ConfigurationError
 from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.redis.delivery_listing import open_delivery_listing
 from gateway.mailboxes.signatures import StoreSignatures
+from gateway.mailboxes.sqlite.store import SqliteFile, open_sqlite_store
 
 
 def print_deliveries(limit: int) -> None:
@@ -107,22 +109,29 @@ def _run_with_deliveries(
     if not re.fullmatch(r"[A-Za-z0-9_-]{16}", delivery_id):
         raise click.UsageError("Pass an id as Send returned it.")
     settings = load_settings()
-    _get_url(settings)
+    _check_store(settings)
     asyncio.run(_run(settings, act))
 
 
-def _get_url(settings: Settings) -> str:
-    if settings.store_url is None:
-        problem = "REDIS_URL is not set: deliveries in memory end with their process"
-        raise ConfigurationError([problem])
-    return settings.store_url
+def _check_store(settings: Settings) -> None:
+    if settings.store_url is None and settings.data_dir is None:
+        problem = "neither DATA_DIR nor REDIS_URL is set: deliveries in memory end"
+        raise ConfigurationError([f"{problem} with their process"])
 
 
 async def _list_ids(settings: Settings, limit: int) -> list[str]:
-    async with open_delivery_listing(
-        _get_url(settings), settings.redis_key_prefix, SystemClock()
-    ) as listing:
-        return await listing.list_ids(limit)
+    _check_store(settings)
+    if settings.store_url is not None:
+        async with open_delivery_listing(
+            settings.store_url, settings.redis_key_prefix, SystemClock()
+        ) as listing:
+            return await listing.list_ids(limit)
+    async with open_sqlite_store(
+        SqliteFile(settings.data_dir or Path(), settings.data_synchronous),
+        SystemClock(),
+        limit=settings.mailbox_limit,
+    ) as store:
+        return list(await store.deliveries.list_open_ids(limit))
 
 
 async def _run(
@@ -140,6 +149,8 @@ async def _run(
             put_timeout=settings.store_patience,
             dead_letter_seconds=settings.dead_letter_retention,
             background=background,
+            data_dir=settings.data_dir,
+            synchronous=settings.data_synchronous,
         ) as store,
     ):
         await act(store.deliveries)

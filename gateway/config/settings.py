@@ -23,6 +23,7 @@ from pydantic import (
 
 from gateway.config.addresses import check_public_webhook, is_loopback
 from gateway.config.contracts import ContractSettings
+from gateway.config.data_directory import DataSettings
 from gateway.config.delivery import DeliverySettings
 from gateway.config.env_file import find_env_file
 from gateway.config.services import (
@@ -157,7 +158,7 @@ def _check_base_url(value: HttpUrl) -> HttpUrl:
 _BaseUrl = Annotated[HttpUrl, AfterValidator(_check_base_url)]
 
 
-class Settings(ContractSettings, CommonServiceSettings, DeliverySettings):
+class Settings(ContractSettings, CommonServiceSettings, DeliverySettings, DataSettings):
     """The settings of the gateway. All durations are in seconds."""
 
     bots_file: Path | None = None
@@ -260,7 +261,7 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings):
 
     @property
     def store_url(self) -> str | None:
-        """The address of the Redis with the mailboxes; None if they are in memory."""
+        """The address of the Redis with the mailboxes; None if there is none."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         if self.redis_host is not None:
@@ -347,9 +348,9 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings):
     @field_validator("workers")
     @classmethod
     def _check_workers(cls, value: int, info: ValidationInfo) -> int:
-        urls = info.data.get("redis_url", ""), info.data.get("redis_host", "")
-        if value > 1 and urls == (None, None):
-            raise ValueError("more than one worker needs a Redis: set REDIS_URL")
+        names = ("redis_url", "redis_host", "data_dir")
+        if value > 1 and all(info.data.get(name, "") is None for name in names):
+            raise ValueError("more than one worker needs DATA_DIR or REDIS_URL")
         return value
 
     @field_validator("services_tls_ca_file", "services_tls_certificate_file")

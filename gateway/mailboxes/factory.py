@@ -1,9 +1,10 @@
-"""Opens the mailbox store: in Redis if a URL is configured, otherwise in memory."""
+"""Opens the mailbox store: in Redis, in a file of this machine, or in memory."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from msgspec import structs
@@ -33,6 +34,13 @@ from gateway.mailboxes.redis.store_clock import StoreClock
 from gateway.mailboxes.serialization import DEFAULT_SHARD_LIMITS
 from gateway.mailboxes.shared_cooldowns import LocalCooldowns, RedisCooldowns
 from gateway.mailboxes.signatures import StoreSignatures
+from gateway.mailboxes.sqlite.coordination import (
+    SqliteCooldowns,
+    SqlitePollingLease,
+)
+from gateway.mailboxes.sqlite.database import Synchronous
+from gateway.mailboxes.sqlite.mailboxes import SqliteMailboxStore
+from gateway.mailboxes.sqlite.store import SqliteFile, open_sqlite_store
 from gateway.mailboxes.stream_cancellation import (
     LocalCancellationBus,
     RedisCancellationBus,
@@ -40,7 +48,9 @@ from gateway.mailboxes.stream_cancellation import (
 
 logger = logging.getLogger(__name__)
 
-WorkerMailboxes = MemoryMailboxStore | FailoverMailboxStore
+WorkerPollingLease = LocalPollingLease | RedisPollingLease | SqlitePollingLease
+
+WorkerMailboxes = MemoryMailboxStore | SqliteMailboxStore | FailoverMailboxStore
 
 
 class OpenedMailboxes(NamedTuple):
@@ -62,7 +72,7 @@ class OpenedMailboxes(NamedTuple):
 
     mailboxes: WorkerMailboxes
     cancellation_bus: CancellationBus
-    make_polling_lease: Callable[[int], LocalPollingLease | RedisPollingLease]
+    make_polling_lease: Callable[[int], WorkerPollingLease]
     make_cooldowns: Callable[[int], SharedCooldowns]
     clock: Clock
     deliveries: DeliveryStore
@@ -82,6 +92,8 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
     put_timeout: float,
     dead_letter_seconds: float,
     background: BackgroundTasks,
+    data_dir: Path | None = None,
+    synchronous: Synchronous = "normal",
 ) -> AsyncIterator[OpenedMailboxes]:
     """Open the mailbox store for the duration of the block.
 
@@ -89,19 +101,43 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
     its own background tasks.
 
     Args:
-        url: the Redis URL, or None to keep the mailboxes in memory.
+        url: the Redis URL, or None to keep the mailboxes on this machine.
         clock: the clock of this machine.
         signatures: signs entries for Redis and verifies entries from it.
         key_prefix: the first part of every key and channel in Redis.
         limit: the maximum number of updates in a mailbox; at least 1.
         max_sessions: the maximum number of states in memory.
-        put_timeout: how many seconds a put waits for a failing Redis.
+        put_timeout: how many seconds a put waits for a failing store.
         dead_letter_seconds: how many seconds dead letters are kept.
         background: runs the background tasks.
+        data_dir: the directory of the file with the mailboxes, unless there is a URL;
+            None to keep them in memory.
+        synchronous: when a commit to the file reaches the disk.
 
     Raises:
-        ConfigurationError: the URL is invalid.
+        ConfigurationError: the URL is invalid, or the file cannot be used.
     """
+    if url is None and data_dir is not None:
+        async with open_sqlite_store(
+            SqliteFile(data_dir, synchronous),
+            clock,
+            limit=limit,
+            busy_seconds=put_timeout,
+            dead_letters=structs.replace(
+                DEFAULT_SHARD_LIMITS, retention_seconds=dead_letter_seconds
+            ),
+        ) as opened:
+            yield OpenedMailboxes(
+                opened.mailboxes,
+                opened.mailboxes.cancellation_bus,
+                partial(SqlitePollingLease, opened.runner),
+                partial(SqliteCooldowns, opened.runner),
+                clock,
+                opened.deliveries,
+                opened.recipients,
+                None,
+            )
+        return
     store_clock = StoreClock(clock)
     memory_store = MemoryMailboxStore(
         clock if url is None else store_clock,
@@ -116,8 +152,8 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
             logger.warning(
                 "mailboxes_in_memory_only",
                 extra={
-                    "reason": "without REDIS_URL a crash loses sessions, and unfinished"
-                    " updates that a webhook received"
+                    "reason": "without DATA_DIR or REDIS_URL a crash loses sessions,"
+                    " and unfinished updates that a webhook received"
                 },
             )
             yield OpenedMailboxes(

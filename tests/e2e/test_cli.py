@@ -49,7 +49,7 @@ async def test_bad_settings_are_all_reported_and_end_with_2() -> None:
     ]
 
 
-async def test_more_workers_need_redis(settings: dict[str, str]) -> None:
+async def test_more_workers_need_a_shared_store(settings: dict[str, str]) -> None:
     """Without it they would not know of each other's users."""
     code, _, errors = await run("serve", "--workers", "2", settings=settings)
     assert code == 2

@@ -76,11 +76,13 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-@pytest.fixture(params=["memory", "redis", "two workers"])
-def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+@pytest.fixture(params=["memory", "redis", "two workers", "two workers, one file"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """Return the settings of each kind of gateway."""
     if request.param == "memory":
         return {}
+    if request.param == "two workers, one file":
+        return {"DATA_DIR": str(tmp_path / "data"), "WORKERS": "2"}
     server: RedisServer = request.getfixturevalue("redis")
     return {
         "REDIS_URL": server.url,

@@ -143,4 +143,12 @@ def memory(
     return open_store
 
 
-STORES = ("memory", "fakeredis", "redis", "cluster", "failed back", "failed over")
+STORES = (
+    "memory",
+    "sqlite",
+    "fakeredis",
+    "redis",
+    "cluster",
+    "failed back",
+    "failed over",
+)

@@ -14,14 +14,17 @@ from heapq import heappop, heappush
 from itertools import product
 from typing import Any, NamedTuple, Self
 
-from msgspec import Struct
-
 from gateway.background import BackgroundTasks
 from gateway.domain.delivery import Delivery
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.mailbox_lease import LEASE_SECONDS
 from gateway.domain.ports import Clock
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.dead_letter_listing import (
+    DeadLetterSelection,
+    DeadLetterSummary,
+    summarize,
+)
 from gateway.mailboxes.delivery_serialization import decode_record
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.command import RedisClient, RedisCommand
@@ -83,21 +86,6 @@ class DeadLetterId(NamedTuple):
         """Return the id of another entry of the same stream."""
         milliseconds, _, number = entry.partition("-")
         return self._replace(added_ms=int(milliseconds), sequence=int(number))
-
-
-class DeadLetterSummary(Struct, frozen=True):
-    """The facts about a dead letter that may be shown: nothing that a user wrote."""
-
-    dead_letter_id: DeadLetterId
-    update_id: int | None
-    """None if the body could not be read."""
-    ordering_key: str | None
-    """None if the body could not be read."""
-    reason: str
-    dead_lettered_at: float
-    """When it became a dead letter, in seconds since the epoch."""
-    delivery_id: str | None = None
-    """None if it is no delivery."""
 
 
 _Page = list[tuple[DeadLetterId, DeadLetter]]
@@ -176,7 +164,7 @@ class RedisDeadLetters:
         """
         heads: list[tuple[DeadLetterId, DeadLetterSummary, _StreamCursor]] = []
         summaries: list[DeadLetterSummary] = []
-        selection = _Selection(
+        selection = DeadLetterSelection(
             reason, None if bot_ids is None else frozenset(map(str, bot_ids))
         )
         for shard, is_rejected in product(range(SHARD_COUNT), (False, True)):
@@ -285,26 +273,6 @@ class RedisDeadLetters:
             raise StoreUnavailable("Redis does not answer") from None
 
 
-class _Selection(Struct, frozen=True):
-    """The dead letters to list.
-
-    Attributes:
-        reason: their reason, or None for any.
-        bot_ids: the ids of their bots, or None for any.
-    """
-
-    reason: str | None
-    bot_ids: frozenset[str] | None
-
-    def contains(self, dead_letter: DeadLetter) -> bool:
-        """Return whether to list a dead letter."""
-        if self.reason not in {None, dead_letter.reason}:
-            return False
-        if self.bot_ids is None or dead_letter.ordering_key is None:
-            return True
-        return dead_letter.ordering_key.partition("/")[0] in self.bot_ids
-
-
 class _StreamCursor:
     """A cursor over the dead letters of one stream, oldest first."""
 
@@ -312,7 +280,7 @@ class _StreamCursor:
         self,
         start: DeadLetterId,
         read_page: Callable[[DeadLetterId, str], Awaitable[_Page]],
-        selection: _Selection,
+        selection: DeadLetterSelection,
     ) -> None:
         self._start = start
         self._read_page = read_page
@@ -333,7 +301,7 @@ class _StreamCursor:
         for dead_letter_id, dead_letter in page:
             self._next_entry = f"({dead_letter_id.entry_id}"  # "(" excludes this entry
             if self._selection.contains(dead_letter):
-                self._summaries.append(_summarize(dead_letter_id, dead_letter))
+                self._summaries.append(summarize(dead_letter_id, dead_letter))
 
 
 async def _advance_cursor(
@@ -344,16 +312,3 @@ async def _advance_cursor(
     summary = await cursor.read_next()
     if summary is not None:
         heappush(heads, (summary.dead_letter_id, summary, cursor))
-
-
-def _summarize(
-    dead_letter_id: DeadLetterId, dead_letter: DeadLetter
-) -> DeadLetterSummary:
-    return DeadLetterSummary(
-        dead_letter_id,
-        dead_letter.update_id,
-        dead_letter.ordering_key,
-        dead_letter.reason,
-        dead_letter.dead_lettered_at,
-        None if dead_letter.delivery is None else dead_letter.delivery.delivery_id,
-    )

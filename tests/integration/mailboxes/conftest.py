@@ -8,8 +8,10 @@ from gateway.domain.ports import MailboxStore
 from gateway.mailboxes.memory import mailbox
 from gateway.mailboxes.redis import commands, mailbox_scanner
 from gateway.mailboxes.redis import deliveries as redis_deliveries
+from gateway.mailboxes.sqlite import mail
 from tests.integration.mailboxes.failover_store import failed_back, failed_over
 from tests.integration.mailboxes.redis_store import cluster, fakeredis, redis
+from tests.integration.mailboxes.sqlite_store import sqlite
 from tests.support.redis_servers import RedisCluster, RedisServer
 from tests.support.stores import PAUSES, STORES, OpenStore, Store, memory
 from tests.support.waiting import LIMIT
@@ -37,6 +39,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Return every store the pauses of `PAUSES`."""
     monkeypatch.setattr(mailbox, "SUSPECT_PAUSES", PAUSES)
+    monkeypatch.setattr(mail, "SUSPECT_PAUSES", PAUSES)
     milliseconds = tuple(round(seconds * 1000) for seconds in PAUSES)
     monkeypatch.setattr(commands, "_SUSPECT_PAUSES_MS", milliseconds)
 
@@ -64,9 +67,12 @@ def _choose_store(
         return cluster(request.getfixturevalue("redis_cluster"))
     if request.param == "failed back":
         return failed_back(request.getfixturevalue("redis_server").url)
-    return {"memory": memory, "fakeredis": fakeredis, "failed over": failed_over}[
-        request.param
-    ]()
+    return {
+        "memory": memory,
+        "sqlite": sqlite,
+        "fakeredis": fakeredis,
+        "failed over": failed_over,
+    }[request.param]()
 
 
 @pytest.fixture(params=[name for name in STORES if name != "failed over"])

@@ -228,6 +228,7 @@ class ForgetsWhatIsReleased(MemoryMailboxStore):
 
 EXAMPLES = {
     "memory": 100,
+    "sqlite": 10,
     "fakeredis": 3,
     "redis": 20,
     "cluster": 10,

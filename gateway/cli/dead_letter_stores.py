@@ -1,0 +1,77 @@
+"""Chooses the store with the dead letters for the command line."""
+
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from gateway.clock import SystemClock
+from gateway.config.settings import Settings
+from gateway.domain.delivery import Delivery
+from gateway.domain.errors import ConfigurationError
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.dead_letter_listing import DeadLetterSummary
+from gateway.mailboxes.redis.dead_letters import DeadLetterId, open_dead_letters
+from gateway.mailboxes.signatures import StoreSignatures
+from gateway.mailboxes.sqlite.dead_letter_access import open_sqlite_dead_letters
+from gateway.mailboxes.sqlite.store import SqliteFile
+
+
+class DeadLetterStore(Protocol):
+    """The dead letters in any store, with ids of its own."""
+
+    async def list_summaries(
+        self,
+        *,
+        reason: str | None = None,
+        bot_ids: Collection[int] | None = None,
+        limit: int | None = None,
+    ) -> list[DeadLetterSummary]:
+        """List dead letters, oldest first."""
+
+    async def get(self, dead_letter_id: Any) -> DeadLetter | None:  # noqa: ANN401
+        """Return a dead letter, or None if no such id exists."""
+
+    async def delete(self, dead_letter_id: Any) -> bool:  # noqa: ANN401
+        """Remove a dead letter. Return False if there is none with this id."""
+
+    async def replay(self, dead_letter_id: Any, envelope: Envelope) -> None:  # noqa: ANN401
+        """Put an update into its mailbox, and remove its dead letter."""
+
+    async def replay_delivery(self, dead_letter_id: Any, delivery: Delivery) -> bool:  # noqa: ANN401
+        """Put a delivery that failed into its mailbox. Return whether it was put."""
+
+
+@asynccontextmanager
+async def open_dead_letter_store(settings: Settings) -> AsyncIterator[DeadLetterStore]:
+    """Open the dead letters for the duration of the block.
+
+    Raises:
+        ConfigurationError: there is no store outside of the gateway's memory.
+    """
+    if settings.store_url is not None:
+        signatures = StoreSignatures(settings.store_secrets)
+        async with open_dead_letters(
+            settings.store_url, settings.redis_key_prefix, SystemClock(), signatures
+        ) as in_redis:
+            yield in_redis
+    elif settings.data_dir is not None:
+        file = SqliteFile(settings.data_dir, settings.data_synchronous)
+        async with open_sqlite_dead_letters(file, SystemClock()) as in_file:
+            yield in_file
+    else:
+        problem = "neither DATA_DIR nor REDIS_URL is set: dead letters in memory end"
+        raise ConfigurationError([f"{problem} with their process"])
+
+
+def parse_dead_letter_id(text: str, settings: Settings) -> Any:  # noqa: ANN401
+    """Return the id that people know by this text.
+
+    Raises:
+        ValueError: the text is not an id in this store.
+    """
+    if settings.store_url is not None or settings.data_dir is None:
+        return DeadLetterId.parse(text)
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError("not the id of a dead letter")
+    return int(text)
