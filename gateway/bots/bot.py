@@ -220,6 +220,9 @@ class BotFactory:
                 table.menu_commands,
                 partial(setattr, parser, "bot_username"),
                 name=config.name,
+                previous=previous.profile
+                if previous is not None and previous.config.token == config.token
+                else None,
             ),
             webhook_target=None
             if is_polled

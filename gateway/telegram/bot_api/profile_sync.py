@@ -6,9 +6,13 @@ The gateway also runs while the task still fails.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from copy import copy
+
+from msgspec import Struct
 
 from gateway.domain.errors import BotApiError, InvalidBotToken
 from gateway.telegram.bot_api.bot_settings import get_me, set_my_commands
@@ -36,6 +40,20 @@ a fifth of the time, so that they do not all call it at once.
 """
 
 
+class ProfileState(Struct):
+    """What was done and learned about a bot at Telegram.
+
+    Attributes:
+        is_username_known: whether the username was read.
+        username_expires_at: when to refresh the username, by the event loop's time.
+        published_commands: the commands of the published menu; None if there is none.
+    """
+
+    is_username_known: bool = False
+    username_expires_at: float = 0.0
+    published_commands: tuple[tuple[str, str], ...] | None = None
+
+
 class BotProfile:
     """The menu and the username of a bot at Telegram.
 
@@ -49,9 +67,11 @@ class BotProfile:
         username_ttl: the approximate number of seconds before the username is
             refreshed.
         name: the bot's name for the log, or an empty string.
+        previous: the profile of the same bot with the same token before, or None. What
+            it did and learned is not repeated.
 
     Attributes:
-        is_username_known: whether `set_username` was called.
+        state: what was done and learned.
     """
 
     def __init__(
@@ -62,17 +82,28 @@ class BotProfile:
         *,
         username_ttl: float = USERNAME_TTL_SECONDS,
         name: str = "",
+        previous: "BotProfile | None" = None,
     ) -> None:
         self._api = api
-        self._commands = commands
+        self._commands = tuple(commands)
         self._set_username = set_username
         self._username_ttl = username_ttl
         self._log_fields = {"bot": name} if name else {}
         self._pause = _FIRST_PAUSE_SECONDS
-        self._is_menu_published = False
-        self._username_expires_at = 0.0
         self._next_check_at = 0.0
-        self.is_username_known = False
+        self._has_failed = False
+        self.state: ProfileState = (
+            ProfileState() if previous is None else copy(previous.state)
+        )
+
+    @property
+    def is_username_known(self) -> bool:
+        """Whether the username was read."""
+        return self.state.is_username_known
+
+    @property
+    def _is_menu_published(self) -> bool:
+        return self.state.published_commands == self._commands
 
     def is_due(self, now: float) -> bool:
         """Return whether the profile has to be synchronized.
@@ -83,34 +114,48 @@ class BotProfile:
         if now < self._next_check_at:
             return False
         is_synced = self._is_menu_published and self._api.is_authorized
-        return not is_synced or now >= self._username_expires_at
+        return not is_synced or now >= self.state.username_expires_at
 
-    async def synchronize(self) -> None:
-        """Refresh the username, and publish the menu unless that is done."""
+    async def refresh_username(self) -> None:
+        """Refresh the username if that is due."""
         loop = asyncio.get_running_loop()
-        is_synced = self._is_menu_published and self._api.is_authorized
-        try:
+        self._has_failed = False
+        if self._api.is_authorized and loop.time() < self.state.username_expires_at:
+            return
+        with self._reporting():
             _, username = await get_me(self._api)
             self._set_username(username)
-            self.is_username_known = True
+            self.state.is_username_known = True
             spread = random.uniform(1, 1.2)  # noqa: S311 - it guards no secret
-            self._username_expires_at = loop.time() + self._username_ttl * spread
-            if not is_synced:
+            self.state.username_expires_at = loop.time() + self._username_ttl * spread
+
+    async def publish_menu(self) -> None:
+        """Publish the menu unless that is done, or the username could not be read."""
+        if not self._has_failed and not self._is_menu_published:
+            with self._reporting():
                 await set_my_commands(self._api, self._commands)
-                self._is_menu_published = True
+                self.state.published_commands = self._commands
+        self._next_check_at = asyncio.get_running_loop().time() + self._pause
+        self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Log an error of the Bot API inside the block, instead of raising it."""
+        try:
+            yield
         except InvalidBotToken as error:
+            self._has_failed = True
             logger.error(  # noqa: TRY400 - a traceback would not help
                 "bot_token_invalid", extra={"reason": str(error), **self._log_fields}
             )
         except BotApiError as error:
+            self._has_failed = True
             event = (
                 "bot_username_refresh_failed"
                 if self._is_menu_published
                 else "bot_profile_sync_failed"
             )
             logger.warning(event, extra={"error": str(error), **self._log_fields})
-        self._next_check_at = loop.time() + self._pause
-        self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)
 
 
 async def sync_profiles(
@@ -126,15 +171,18 @@ async def sync_profiles(
     loop = asyncio.get_running_loop()
     while True:
         now = loop.time()
-        due = iter([it for it in list_profiles() if it.is_due(now)])
-        await asyncio.gather(
-            *(_synchronize_each(due) for _ in range(MAX_SIMULTANEOUS_BOTS))
-        )
+        due = [it for it in list_profiles() if it.is_due(now)]
+        # The start waits for the usernames, but not for the menus.
+        await _run_some_at_once(it.refresh_username for it in due)
         if all(it.is_username_known for it in list_profiles()):
             usernames_known.set()
+        await _run_some_at_once(it.publish_menu for it in due)
         await asyncio.sleep(_CHECK_SECONDS)
 
 
-async def _synchronize_each(due: Iterator[BotProfile]) -> None:
-    for profile in due:
-        await profile.synchronize()
+async def _run_some_at_once(calls: Iterator[Callable[[], Awaitable[None]]]) -> None:
+    async def run_each() -> None:
+        for call in calls:
+            await call()
+
+    await asyncio.gather(*(run_each() for _ in range(MAX_SIMULTANEOUS_BOTS)))
