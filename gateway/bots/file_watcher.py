@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 """The interval between looks at BOTS_FILE and the directories."""
 
+MAX_READS = 5
+"""How often files that change while they are read are read again at once."""
+
 UNSTABLE_SECONDS = 0.02
 """The pause before files that changed while they were read are read again."""
 
@@ -118,8 +121,11 @@ class BotsFileWatcher:
         """Load the files, again while they are being written.
 
         A part of a file may be valid, and have fewer bots.
+
+        Raises:
+            ConfigurationError: the files are invalid, or they change all the time.
         """
-        while True:
+        for _ in range(MAX_READS):
             # First the fingerprints: a change while the files are read is found.
             groups = {self._paths, self._main, self._places}
             self._known = {
@@ -131,6 +137,8 @@ class BotsFileWatcher:
             if found == self._known[self._paths]:
                 return loaded
             await asyncio.sleep(UNSTABLE_SECONDS)
+        # The next look reads them again, as those of any other problem.
+        raise ConfigurationError([f"{self._main[0].name}: changes while it is read"])
 
     async def _reload(self) -> None:
         try:

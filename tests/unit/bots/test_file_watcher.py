@@ -45,6 +45,23 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(
     assert reader.applied == ["a part, and the rest"]
 
 
+async def test_files_that_change_all_the_time_are_a_problem_until_they_rest(
+    tmp_path: Path,
+) -> None:
+    """A request that waits for the change must not wait for ever."""
+    path = tmp_path / "bots.yaml"
+    path.write_text("")
+    reader = Reader(path)
+    watcher = BotsFileWatcher(reader.load, reader.apply, reader.load())
+    reader.writes = ["x" * length for length in range(1, 100)]
+    assert not await watcher.update()
+    assert (reader.applied, len(reader.writes) > 50) == ([], True)
+    assert tuple(watcher.problems) == ("bots.yaml: changes while it is read",)
+    reader.writes.clear()
+    await watcher.look(is_full=False)
+    assert (len(reader.applied), tuple(watcher.problems)) == (1, ())
+
+
 async def test_a_refused_file_is_read_at_each_look(tmp_path: Path) -> None:
     """What was wrong may be elsewhere: in the contracts, or in a missing file."""
     path = tmp_path / "bots.yaml"
