@@ -1,6 +1,6 @@
 """Loads the contracts that the settings name, and checks them as a whole."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b, sha256
 from pathlib import PurePath
 
@@ -68,8 +68,15 @@ def load_sources(
         ConfigurationError: some contracts are invalid; it has all problems.
     """
     problems: list[str] = []
-    files = read_files(sources, problems)
-    contracts = parse_files(files, problems)
+    files: list[ContractFile] = []
+
+    def read() -> Iterator[ContractFile]:
+        for file in read_files(sources, problems):
+            files.append(file)
+            yield file
+
+    # Each file is parsed when it is read, so the problems are in the order of files.
+    contracts = parse_files(read(), problems)
     if problems:
         raise ConfigurationError(problems)
     contracts.sort(key=lambda contract: contract.digest not in running)

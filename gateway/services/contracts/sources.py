@@ -1,6 +1,6 @@
 """Loads the contracts that the setting CONTRACTS names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from gateway.domain.contract_history import ContractFile
@@ -34,17 +34,16 @@ def load_contracts(sources: Iterable[str]) -> list[ContractSet]:
     return contracts
 
 
-def read_files(sources: Iterable[str], problems: list[str]) -> list[ContractFile]:
-    """Read the files of all sources, in their order.
+def read_files(sources: Iterable[str], problems: list[str]) -> Iterator[ContractFile]:
+    """Read the files of all sources one after the other, in their order.
 
     Args:
         sources: as for `load_contracts`.
         problems: where the problems are added.
     """
-    files = []
     for source in dict.fromkeys(sources):
         if source == BUILTIN:
-            files.append(ContractFile(BUILTIN))
+            yield ContractFile(BUILTIN)
             continue
         try:
             paths = list_files(source)
@@ -53,10 +52,11 @@ def read_files(sources: Iterable[str], problems: list[str]) -> list[ContractFile
             continue
         for path in paths:
             try:
-                files.append(ContractFile(str(path), path.read_bytes()))
+                content = path.read_bytes()
             except OSError as error:
                 problems.append(f"{path}: cannot be read: {error.strerror}")
-    return files
+                continue
+            yield ContractFile(str(path), content)
 
 
 def parse_files(
