@@ -6,7 +6,9 @@ copies crashes before it becomes the program.
 """
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
@@ -65,7 +67,9 @@ async def start_program(program: Program, output: int | None) -> Process:
     try:
         number = await asyncio.to_thread(_read_all, reading)
     except BaseException:
-        process.kill()
+        # It may run already, and have started others.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         raise
     if number:
         await process.wait()

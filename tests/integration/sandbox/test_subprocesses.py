@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -11,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from gateway.sandbox.launcher import program as program_module
 from gateway.sandbox.launcher import subprocesses as module
-from gateway.sandbox.launcher.program import Program
+from gateway.sandbox.launcher.program import Program, start_program
 from gateway.sandbox.launcher.subprocesses import (
     ProcessExited,
     StopRequested,
     Subprocesses,
 )
 from gateway.sandbox.launcher.watched_files import WatchedFiles
-from tests.support.waiting import wait_until
+from tests.support.waiting import LIMIT, wait_until
 
 Start = Callable[[str], AbstractAsyncContextManager[None]]
 
@@ -236,6 +238,32 @@ async def test_a_program_ends_with_what_it_has_started(
         os.close(writing)
         assert not all_have_closed_their_output()
     await wait_until(all_have_closed_their_output)
+    os.close(reading)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    """The program may run, and have started others, before its start is noticed."""
+    is_over = threading.Event()
+
+    def notice_nothing(descriptor: int) -> bytes:
+        is_over.wait(LIMIT)
+        os.close(descriptor)
+        return b""
+
+    monkeypatch.setattr(program_module, "_read_all", notice_nothing)
+    reading, writing = os.pipe()
+    words = ("sh", "-c", f"sleep 1000 & echo > {file}; wait; sleep 1000")
+    program = Program(name="service", arguments=words, environment=dict(os.environ))
+    starting = asyncio.create_task(start_program(program, writing))
+    await wait_until(file.exists)
+    os.close(writing)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    is_over.set()
+    assert await asyncio.wait_for(asyncio.to_thread(os.read, reading, 1), LIMIT) == b""
     os.close(reading)
 
 
