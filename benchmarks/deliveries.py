@@ -146,6 +146,16 @@ class DeliveryBenchmark:
             lease, delivery.delivery_id, bytes(150), _SENT
         )
 
+    async def send_at_once(self, number: int) -> None:
+        """Store a delivery and begin its one message, as a gateway does; commit it."""
+        delivery = make_delivery(4 * DELIVERIES + number)
+        lease = await self._deliveries.put_delivery(delivery, begins=True)
+        assert isinstance(lease, MailboxLease)
+        assert lease.begun_delivery_id == delivery.delivery_id
+        await self._deliveries.commit_delivery(
+            lease, delivery.delivery_id, bytes(150), _SENT
+        )
+
     async def repeat(self, number: int) -> None:
         """Use the key of a delivery again; every tenth time with another request."""
         is_other = number % 10 == 0
@@ -210,6 +220,7 @@ async def benchmark(server: RedisServer, repeats: int) -> list[str]:
         put = await bench.measure(DELIVERIES, bench.put)
         scheduled = await bench.measure(DELIVERIES, bench.schedule)
         sent = await bench.measure(DELIVERIES, bench.send)
+        sent_at_once = await bench.measure(DELIVERIES, bench.send_at_once)
         repeated = await bench.measure(repeats, bench.repeat)
     print(f"\n{DELIVERIES:,} deliveries of each kind, {TASKS} requests at a time\n")
     print_table(
@@ -221,6 +232,7 @@ async def benchmark(server: RedisServer, repeats: int) -> list[str]:
             put.describe("put, waiting"),
             scheduled.describe("put, scheduled"),
             sent.describe("put, begin, commit: ended, with state"),
+            sent_at_once.describe("put that begins, commit: the same"),
             repeated.describe(f"{repeats:,} repeats of used keys"),
         ],
     )
