@@ -30,6 +30,7 @@ import anyio
 
 from gateway.actors.admission import AdmissionControl
 from gateway.actors.leases import ActorLease, LeaseRenewer
+from gateway.actors.replies.reply_sender import LARGE_REPLY_BYTES
 from gateway.actors.suspect_steps import SuspectStepLimiter
 from gateway.background import (
     FIRST_DELAY_SECONDS,
@@ -215,7 +216,9 @@ class ActorScheduler:
         else:
             admission.pending_acquisitions += 1
             try:
-                result = await self._deliveries.put_delivery(delivery, begins=True)
+                # A large delivery is not begun before it is rendered in a thread.
+                is_small = len(delivery.request) <= LARGE_REPLY_BYTES
+                result = await self._deliveries.put_delivery(delivery, begins=is_small)
                 if isinstance(result, MailboxLease):
                     self._start_actor(result)
             finally:

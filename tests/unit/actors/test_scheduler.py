@@ -18,6 +18,7 @@ from gateway.actors.suspect_steps import MAX_CONCURRENT_SUSPECTS
 from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.delivery import Delivery
 from gateway.domain.delivery_store import DeliveryPutResult
 from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
 from gateway.domain.poison import POISON_CRASHES, POISON_LOSSES, SUSPECT_PAUSES
@@ -889,6 +890,26 @@ async def test_a_delivery_to_an_idle_user_starts_an_actor(harness: Harness) -> N
     assert repeated is DeliveryPutResult.REPEATED
     await wait_until(lambda: harness.system.active_actors == 0)
     assert harness.messenger.texts == ["ready"]
+
+
+@pytest.mark.parametrize(("length", "begins"), [(1000, True), (10_000, False)])
+async def test_a_put_begins_only_what_is_sent_at_once(
+    harness: Harness, length: int, begins: bool
+) -> None:
+    """A large message is rendered before that, which takes a while."""
+    asked: list[bool] = []
+    put = harness.deliveries.put_delivery
+
+    async def watch(
+        delivery: Delivery, *, acquire: bool = True, begins: bool = False
+    ) -> MailboxLease | DeliveryPutResult:
+        asked.append(begins)
+        return await put(delivery, acquire=acquire, begins=begins)
+
+    harness.deliveries.put_delivery = watch  # type: ignore[method-assign]
+    await harness.system.enqueue_delivery(build_message_delivery("x" * length))
+    await wait_until(lambda: len(harness.messenger.texts) == 1)
+    assert asked == [begins]
 
 
 async def test_a_delivery_waits_for_a_free_slot() -> None:
