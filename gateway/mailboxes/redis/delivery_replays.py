@@ -9,10 +9,11 @@ order. The end of a delivery and the begin of a call therefore make the record i
 missing. A put that comes later then adds only the mail, or nothing after the end.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.domain.delivery import Delivery, DeliveryResult, SentPart
 from gateway.domain.mailbox_lease import MailboxLease
@@ -25,7 +26,13 @@ from gateway.mailboxes.redis.delivery_commands import (
     RecordOrigin,
 )
 from gateway.mailboxes.redis.keys import get_shard_number
-from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
+from gateway.mailboxes.redis.replay_buffer import REPLAY_WINDOW_SECONDS, ReplayBuffer
+
+LARGE_REQUEST_BYTES = 2**14
+"""The size from which the requests of remembered deliveries are counted."""
+
+MAX_LARGE_BYTES = 64 * 2**20
+"""The maximum total size of large requests. The oldest ones are forgotten first."""
 
 
 class _BegunDelivery(Struct, frozen=True):
@@ -57,23 +64,33 @@ class DeliveryReplays:
         self._buffer = buffer
         self._commands = commands
         self._clock = clock
+        self._large_puts: OrderedDict[tuple[str, str], tuple[float, int]] = (
+            OrderedDict()
+        )
+        """The times and sizes of remembered deliveries with large requests."""
+        self._large_bytes = 0
         self._begun: WeakKeyDictionary[MailboxLease, _BegunDelivery] = (
             WeakKeyDictionary()
         )
 
     def remember_put(self, delivery: Delivery, replaced_id: str) -> None:
         """Remember a delivery, and the end of the one that it replaced."""
+        ordering_key, delivery_id = delivery.ordering_key, delivery.delivery_id
+        shard = get_shard_number(ordering_key)
+        # The key is needed after the end as well, the request is not.
+        key_only = structs.replace(delivery, request=b"")
+
+        def replay_key() -> Sequence[RedisCommand]:
+            return (self._commands.idempotency.claim(key_only, self._clock.now()),)
 
         def replay() -> Sequence[RedisCommand]:
             now = self._clock.now()
-            return (
-                self._commands.idempotency.claim(delivery, now),
-                self._commands.put_delivery(delivery, "", now, is_replay=True),
-            )
+            return (self._commands.put_delivery(delivery, "", now, is_replay=True),)
 
-        ordering_key = delivery.ordering_key
-        shard = get_shard_number(ordering_key)
-        self._buffer.add((ordering_key, delivery.delivery_id), replay, shard)
+        self._buffer.add((ordering_key, f"key {delivery_id}"), replay_key, shard)
+        self._buffer.add((ordering_key, delivery_id), replay, shard)
+        if len(delivery.request) >= LARGE_REQUEST_BYTES:
+            self._count_large_put((ordering_key, delivery_id), len(delivery.request))
         if replaced_id:
             self.remember_end(ordering_key, replaced_id, COLLAPSED)
 
@@ -146,4 +163,30 @@ class DeliveryReplays:
 
         shard = get_shard_number(ordering_key)
         self._buffer.remove((ordering_key, f"begin {delivery_id}"), shard)
+        if origin.facts:  # its record can be made without its mail
+            self._forget_put((ordering_key, delivery_id))
         self._buffer.add((ordering_key, f"end {delivery_id}"), replay, shard)
+
+    def _count_large_put(self, key: tuple[str, str], size: int) -> None:
+        """Count a remembered delivery, and forget the oldest ones if need be."""
+        now = self._clock.uptime()
+        self._uncount_large_put(key)
+        self._large_puts[key] = now, size
+        self._large_bytes += size
+        while self._large_puts:
+            oldest = next(iter(self._large_puts))
+            time, _ = self._large_puts[oldest]
+            if self._large_bytes > MAX_LARGE_BYTES:
+                self._forget_put(oldest)
+            elif time < now - REPLAY_WINDOW_SECONDS:
+                self._uncount_large_put(oldest)
+            else:
+                return
+
+    def _forget_put(self, key: tuple[str, str]) -> None:
+        self._uncount_large_put(key)
+        self._buffer.remove(key, get_shard_number(key[0]))
+
+    def _uncount_large_put(self, key: tuple[str, str]) -> None:
+        _, size = self._large_puts.pop(key, (0.0, 0))
+        self._large_bytes -= size

@@ -18,7 +18,9 @@ from gateway.domain.delivery import (
 )
 from gateway.domain.errors import LeaseLost
 from gateway.domain.mailbox_lease import MailboxLease
+from gateway.mailboxes.redis import delivery_replays
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
+from gateway.mailboxes.redis.delivery_replays import LARGE_REQUEST_BYTES
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.factories import build_delivery, build_envelope
 from tests.integration.mailboxes.redis_store import RedisStore, opened
@@ -229,3 +231,47 @@ async def test_a_scheduled_delivery_whose_entry_was_lost(
     await accepting.mailboxes.commit(lease, 5, b"state")
     before = await accepting.deliveries.begin_part(lease, ID, 0, [])
     assert before.is_part_begun
+
+
+async def test_a_call_that_took_no_effect_is_not_in_doubt(
+    workers: Workers, order: list[RedisStore]
+) -> None:
+    """Its delivery is sent by the next owner as if nobody had begun it."""
+    accepting, sending = workers
+    await accepting.deliveries.put_delivery(DELIVERY, acquire=False)
+    lease = await acquire(sending)
+    await sending.deliveries.begin_part(lease, ID, 0, [])
+    await sending.deliveries.retract_part(lease, ID)
+    await accepting.ask("FLUSHALL")
+    await replay(order)
+    before = await accepting.deliveries.begin_part(await acquire(accepting), ID, 0, [])
+    assert before.state is DeliveryState.ACCEPTED
+    assert not before.is_part_begun
+
+
+async def test_the_bytes_of_large_requests_are_bounded(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest ones are replayed; an end needs no request."""
+    worker = workers.accepting
+    monkeypatch.setattr(delivery_replays, "MAX_LARGE_BYTES", 2 * LARGE_REQUEST_BYTES)
+    content = bytes(LARGE_REQUEST_BYTES)
+    deliveries = [build_delivery(number, request=content) for number in range(4)]
+    await worker.deliveries.put_delivery(deliveries[0], acquire=False)
+    lease = await acquire(worker)
+    ended_id = deliveries[0].delivery_id
+    await worker.deliveries.begin_part(lease, ended_id, 0, [])
+    await worker.deliveries.commit_delivery(lease, ended_id, b"state", SENT)
+    for delivery in deliveries[1:]:
+        await worker.deliveries.put_delivery(delivery, acquire=False)
+    await worker.ask("FLUSHALL")
+    await replay([worker])
+    records = [
+        await worker.deliveries.get_delivery(it.delivery_id) for it in deliveries
+    ]
+    assert [record and record.state for record in records] == [
+        DeliveryState.SENT,
+        None,
+        DeliveryState.ACCEPTED,
+        DeliveryState.ACCEPTED,
+    ]
