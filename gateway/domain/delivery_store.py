@@ -24,8 +24,7 @@ class DeliveryPutResult(StrEnum):
     REPEATED = "repeated"
     """The idempotency key was used before with the same request."""
     FULL = "full"
-    """The mailbox is full; nothing was stored. A store may already have bound the
-    idempotency key to this request."""
+    """The mailbox is full; nothing was stored, and the idempotency key is free."""
 
 
 class WaitingDelivery(NamedTuple):

@@ -67,8 +67,6 @@ REPLY_TIMEOUT_SECONDS = 1.0
 """How long reports and due deliveries wait for the shards. The next scan finds those
 that have not answered."""
 
-_STORED_RESULTS = frozenset({DeliveryPutResult.STORED, DeliveryPutResult.SCHEDULED})
-
 
 class RedisDeliveryStore:
     """The `DeliveryStore` of all workers that use the same Redis.
@@ -144,8 +142,10 @@ class RedisDeliveryStore:
         command, reply, replaced_id = await self._send_put(delivery, token, begins)
         if isinstance(reply, int):
             result = _PUT_RESULTS[reply]
+            if result is DeliveryPutResult.FULL:
+                await self._idempotency_keys.release(delivery)
             # A repeated put may find the delivery that it stored itself.
-            if result in _STORED_RESULTS or command.send_count > 1:
+            elif result is not DeliveryPutResult.REPEATED or command.send_count > 1:
                 self._remember_put(delivery, replaced_id)
             return result
         self._remember_put(delivery, replaced_id)

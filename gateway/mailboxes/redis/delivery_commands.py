@@ -83,7 +83,7 @@ class DeliveryCommandFactory:
         signatures: StoreSignatures,
         dead_letters: DeadLetterLimits,
     ) -> None:
-        self.idempotency = IdempotencyCommandFactory(keys)
+        self.idempotency = IdempotencyCommandFactory(keys, scripts)
         self._keys = keys
         self._scripts = scripts
         self._signatures = signatures

@@ -10,7 +10,9 @@ from gateway.mailboxes.delivery_serialization import (
     encode_idempotency_entry,
 )
 from gateway.mailboxes.redis.client.command import RedisCommand
+from gateway.mailboxes.redis.commands import call_script
 from gateway.mailboxes.redis.keys import RedisKeys
+from gateway.mailboxes.redis.lua.scripts import Scripts
 
 ENTRY_MARGIN_SECONDS = 30 * 24 * 3600
 """How much longer than the record of a delivery that ends in time the idempotency entry
@@ -26,10 +28,12 @@ class IdempotencyCommandFactory:
 
     Args:
         keys: the keys in Redis.
+        scripts: the Lua scripts.
     """
 
-    def __init__(self, keys: RedisKeys) -> None:
+    def __init__(self, keys: RedisKeys, scripts: Scripts) -> None:
         self._keys = keys
+        self._scripts = scripts
 
     def claim(self, delivery: Delivery, now: float) -> RedisCommand:
         """Store the entry of a delivery, unless there is one."""
@@ -49,6 +53,14 @@ class IdempotencyCommandFactory:
         shard, key = self._find(delivery_id)
         return RedisCommand(shard, (b"PEXPIRE", key, _ENDED_MS))
 
+    def release(self, delivery: Delivery) -> RedisCommand:
+        """Remove the entry of a delivery, unless the key has another one."""
+        _, key = self._find(delivery.delivery_id)
+        shard = self._keys.get_shard(delivery.delivery_id.encode())
+        return call_script(
+            self._scripts.release_key, shard, (key,), _encode_entry(delivery)
+        )
+
     def _find(self, delivery_id: str) -> tuple[int, bytes]:
         """Return the shard and the key of an entry."""
         key = delivery_id.encode()
@@ -57,10 +69,14 @@ class IdempotencyCommandFactory:
 
     def _set(self, delivery: Delivery, now: float, *options: bytes) -> RedisCommand:
         shard, key = self._find(delivery.delivery_id)
-        entry = IdempotencyEntry(delivery.fingerprint, delivery.ordering_key)
         seconds = max(0, int(delivery.expires_at - now))
         lifetime = seconds + RECORD_SECONDS + ENTRY_MARGIN_SECONDS
         return RedisCommand(
             shard,
-            (b"SET", key, encode_idempotency_entry(entry), b"EX", lifetime, *options),
+            (b"SET", key, _encode_entry(delivery), b"EX", lifetime, *options),
         )
+
+
+def _encode_entry(delivery: Delivery) -> bytes:
+    entry = IdempotencyEntry(delivery.fingerprint, delivery.ordering_key)
+    return encode_idempotency_entry(entry)

@@ -67,6 +67,14 @@ class IdempotencyKeys:
         command = self._commands.replace(delivery, self._clock.now())
         await self._executor.execute(command, has_timeout=True)
 
+    async def release(self, delivery: Delivery) -> None:
+        """Release a key, because nothing was stored: it may be used with any request.
+
+        Has no effect if the key has another entry meanwhile.
+        """
+        command = self._commands.release(delivery)
+        await self._executor.execute(command, has_timeout=True)
+
     async def read(self, delivery_id: str) -> IdempotencyEntry | None:
         """Return the entry of a key, or None if it was not used."""
         command = self._commands.read(delivery_id)

@@ -202,6 +202,16 @@ class TestPut:
         await finish_all(store, await acquire(store))
         assert await put(store, LIMIT) is DeliveryPutResult.STORED
 
+    async def test_a_refused_key_may_be_used_with_another_request(
+        self, store: Store
+    ) -> None:
+        """Nothing was stored under it."""
+        for number in range(LIMIT):
+            await put(store, number)
+        assert await put(store, LIMIT) is DeliveryPutResult.FULL
+        other = build_delivery(LIMIT, "8", fingerprint=b"another request")
+        assert isinstance(await store.deliveries.put_delivery(other), MailboxLease)
+
     async def test_many_puts_of_one_key_store_one_delivery(self, store: Store) -> None:
         answers = await asyncio.gather(
             *(store.deliveries.put_delivery(build_delivery(1)) for _ in range(20))

@@ -59,6 +59,7 @@ class Scripts(Struct, frozen=True):
     cancel_delivery: Script
     enter_delivery: Script
     end_delivery: Script
+    release_key: Script
     replay_begin: Script
     replay_delivery: Script
     list_due: Script
