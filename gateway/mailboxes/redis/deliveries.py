@@ -346,9 +346,9 @@ class RedisDeliveryStore:
         # In random order: full mailboxes of one shard must not always be tried first.
         shards = list(self._scanner.shards_with_due_deliveries)
         random.shuffle(shards)
-        listed = await self._list_members(
-            [self._commands.list_due(shard, limit) for shard in shards]
-        )
+        lists = [self._commands.list_due(shard, limit) for shard in shards]
+        replies = await self._execute_all(lists)
+        listed = [split_member(it) for reply in replies for it in reply or ()]
         entries = [
             self._commands.enter_delivery(ordering_key, delivery_id)
             for delivery_id, ordering_key in listed[:limit]
@@ -363,13 +363,7 @@ class RedisDeliveryStore:
         commands = [
             self._commands.list_bulk(shard, per_shard) for shard in range(SHARD_COUNT)
         ]
-        found: list[tuple[float, WaitingDelivery]] = []
-        for reply in await self._execute_all(commands):
-            members = reply or ()
-            for member, time in zip(members[::2], members[1::2], strict=True):
-                found.append((float(time), WaitingDelivery(*split_member(member))))
-        found.sort()
-        return [waiting for _, waiting in found[:limit]]
+        return [WaitingDelivery(*it) for it in await self._list_oldest(commands, limit)]
 
     async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
         """Put a bulk delivery in. See `DeliveryStore.enter_bulk_delivery`."""
@@ -383,32 +377,29 @@ class RedisDeliveryStore:
 
         Only from shards in which the last scan found some.
         """
-        listed = await self._list_members(
-            [
-                self._commands.list_reports(shard, limit)
-                for shard in self._scanner.shards_with_reports
-            ]
-        )
+        lists = [
+            self._commands.list_reports(shard, limit)
+            for shard in self._scanner.shards_with_reports
+        ]
+        listed = await self._list_oldest(lists, limit)
         reads = [
             self._commands.read_record(ordering_key, delivery_id)
             for delivery_id, ordering_key in listed
         ]
         reports, unreadable = [], []
-        for (delivery_id, ordering_key), read, stored in zip(
-            listed, reads, await self._execute_all(reads), strict=True
-        ):
+        replies = await self._execute_all(reads)
+        for member, read, stored in zip(listed, reads, replies, strict=True):
             if read.reply.cancelled() or read.reply.exception() is not None:
                 continue
-            found = self._decode_record(stored, ordering_key, delivery_id)
-            if found is None:
-                unreadable.append(
-                    self._commands.remove_report(ordering_key, delivery_id)
-                )
-            else:
+            delivery_id, ordering_key = member
+            if found := self._decode_record(stored, ordering_key, delivery_id):
                 reports.append(found.record)
+            else:
+                remove = self._commands.remove_report(ordering_key, delivery_id)
+                unreadable.append(remove)
         await self._execute_all(unreadable)
         reports.sort(key=lambda report: report.updated_at)
-        return reports[:limit]
+        return reports
 
     async def confirm_reports(self, reports: Sequence[DeliveryRecord]) -> None:
         """Remove reports that a service has received.
@@ -422,14 +413,17 @@ class RedisDeliveryStore:
             ]
         )
 
-    async def _list_members(
-        self, commands: Sequence[RedisCommand]
+    async def _list_oldest(
+        self, commands: Sequence[RedisCommand], limit: int
     ) -> list[tuple[str, str]]:
-        """Return the delivery ids and ordering keys in the replies."""
-        members: list[tuple[str, str]] = []
+        """Return the oldest of the delivery ids and ordering keys in the replies."""
+        found: list[tuple[float, tuple[str, str]]] = []
         for reply in await self._execute_all(commands):
-            members += map(split_member, reply or ())
-        return members
+            members = reply or ()
+            for member, time in zip(members[::2], members[1::2], strict=True):
+                found.append((float(time), split_member(member)))
+        found.sort()
+        return [it for _, it in found[:limit]]
 
     async def _execute_all(self, commands: Sequence[RedisCommand]) -> list[Any]:
         """Send commands; return their replies, None for those that failed."""

@@ -425,9 +425,11 @@ class DeliveryCommandFactory:
         )
 
     def list_reports(self, number: int, limit: int) -> RedisCommand:
-        """List the oldest reports of the shard with this number."""
+        """List the oldest reports of the shard with this number, with their times."""
         shard = self._keys.shards[number]
-        return RedisCommand(number, (b"ZRANGE", shard.reports, 0, limit - 1))
+        return RedisCommand(
+            number, (b"ZRANGE", shard.reports, 0, limit - 1, b"WITHSCORES")
+        )
 
     def remove_report(self, ordering_key: str, delivery_id: str) -> RedisCommand:
         """Remove a report."""

@@ -385,6 +385,27 @@ class TestForgeries:
         assert await store.recipients.find_recipient(1, "grace") is None
 
 
+class TestReports:
+    """What a look for reports costs."""
+
+    async def test_no_more_records_are_read_than_are_wanted(
+        self, store: RedisStore
+    ) -> None:
+        """However many shards have reports; the oldest ones are taken."""
+        for number in range(20):
+            delivery = build_delivery(
+                number, str(number + 100), report=ReportPolicy.ALL
+            )
+            await store.deliveries.put_delivery(delivery, acquire=False)
+            await store.deliveries.cancel_delivery(delivery.delivery_id)
+        await store.mailboxes.claimable(1)
+        await store.ask("CONFIG", "RESETSTAT")
+        reports = await store.deliveries.take_reports(3)
+        assert len(reports) == 3
+        statistics = await store.ask("INFO", "commandstats")
+        assert b"cmdstat_get:calls=3," in statistics
+
+
 class TestKeys:
     """What a delivery leaves in Redis."""
 
