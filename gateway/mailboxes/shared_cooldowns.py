@@ -11,6 +11,7 @@ from gateway.mailboxes.redis.client.command import (
     execute_all,
 )
 from gateway.mailboxes.redis.keys import RedisKeys
+from gateway.mailboxes.redis.lua.scripts import Script
 
 TIMEOUT_SECONDS = 1.0
 """How long Redis may take to answer."""
@@ -33,24 +34,37 @@ class RedisCooldowns:
     Args:
         client: the connections to Redis.
         keys: the keys in Redis.
+        script: the script `record_cooldown`.
         clock: the clock that all gateways share.
         bot_id: the bot's user id.
     """
 
     def __init__(
-        self, client: RedisClient, keys: RedisKeys, clock: Clock, bot_id: int
+        self,
+        client: RedisClient,
+        keys: RedisKeys,
+        script: Script,
+        clock: Clock,
+        bot_id: int,
     ) -> None:
         self._client = client
+        self._script = script
         self._keys = keys
         self._clock = clock
         self._bot_id = bot_id
 
     def record(self, chat_id: int, seconds: float) -> None:
-        """Record a cool-down that starts now. Does not wait for Redis."""
+        """Record a cool-down that starts now, unless one that ends later is known.
+
+        Does not wait for Redis.
+        """
         milliseconds = max(1, round(seconds * 1000))
         ends_at = round(self._clock.now() * 1000) + milliseconds
         shard, key = self._keys.get_cooldown(self._bot_id, chat_id)
-        command = RedisCommand(shard, (b"SET", key, ends_at, b"PX", milliseconds))
+        command = RedisCommand(
+            shard,
+            (b"EVALSHA", self._script.sha, 1, key, ends_at, milliseconds),
+        )
         command.reply.add_done_callback(consume_exception)
         self._client.submit(command)
 

@@ -31,13 +31,12 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 @asynccontextmanager
 async def worker(url: str, bot_id: int = 7) -> AsyncIterator[RedisCooldowns]:
     clock = SystemClock()
+    scripts = load_scripts()
     async with (
         BackgroundTasks() as background,
-        ClusterClient(
-            url, load_scripts().sources, clock, background=background
-        ) as client,
+        ClusterClient(url, scripts.sources, clock, background=background) as client,
     ):
-        yield RedisCooldowns(client, KEYS, clock, bot_id)
+        yield RedisCooldowns(client, KEYS, scripts.record_cooldown, clock, bot_id)
 
 
 async def test_the_only_worker_tells_nobody() -> None:
@@ -62,14 +61,25 @@ async def test_another_worker_finds_a_cooldown(server: RedisServer) -> None:
 
 async def test_it_expires(server: RedisServer) -> None:
     async with worker(server.url) as first:
-        first.record(5, 600)
+        first.record(5, 1)
         await wait_until_found(lambda: first.find(5))
-        first.record(5, 0.001)
 
         async def is_over() -> bool:
             return not await first.find(5)
 
         await wait_until_found(is_over)
+
+
+async def test_the_later_end_counts(server: RedisServer) -> None:
+    """Another worker may learn of a shorter wait."""
+    async with worker(server.url) as first, worker(server.url) as second:
+        first.record(5, 600)
+        await wait_until_found(lambda: second.find(5))
+        for seconds in (1, 0.001):
+            second.record(5, seconds)
+        assert await second.find(5) > 500
+        second.record(5, 1200)
+        assert await second.find(5) > 1000
 
 
 async def test_what_is_no_time_is_no_cooldown(server: RedisServer) -> None:

@@ -60,6 +60,7 @@ class Scripts(Struct, frozen=True):
     enter_delivery: Script
     end_delivery: Script
     release_key: Script
+    record_cooldown: Script
     replay_begin: Script
     replay_delivery: Script
     list_due: Script
