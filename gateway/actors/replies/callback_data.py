@@ -81,8 +81,11 @@ def _prepare_keyboard(
                 button.callback_data = data
             if data := button.callback_data:
                 signed = services.sign_callback_data(data, scope, delivery_id)
-                if delivery_id and state is None and _is_too_long(signed):
-                    signed = services.sign_callback_data(data, scope)
+                if delivery_id and _is_too_long(signed):
+                    # Stored data lives for a day only, data in the button for ever.
+                    unmarked = services.sign_callback_data(data, scope)
+                    if state is None or not _is_too_long(unmarked):
+                        signed = unmarked
                 _set_callback_data(button, signed, state, stored_keys)
 
 

@@ -691,10 +691,18 @@ class TestButtons:
     async def test_the_data_has_the_id(self, harness: Harness) -> None:
         assert await self.send(harness, "A:1") == ["A:1#0000000000000001"]
 
-    async def test_data_that_is_too_long_with_it_is_stored(
+    async def test_data_that_fits_without_it_lives_without_limit(
         self, harness: Harness
     ) -> None:
+        """What is stored is forgotten after a day."""
         data = "A:" + "x" * 60
+        assert await self.send(harness, data) == [data]
+        assert not decode_user_state(harness.store.committed[-1]).callback_payloads
+
+    async def test_data_that_is_too_long_without_it_is_stored(
+        self, harness: Harness
+    ) -> None:
+        data = "A:" + "x" * 70
         [key] = await self.send(harness, data)
         assert len(key.encode()) <= 64
         state = decode_user_state(harness.store.committed[-1])
