@@ -13,13 +13,12 @@ that finds the file changed waits until the change is taken up.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from gateway.config.bots import BotConfig, BotsFile
+from gateway.config.file_fingerprints import FileFingerprint, read_fingerprints
 from gateway.domain.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,7 @@ UNSTABLE_SECONDS = 0.02
 LOOKS_PER_FULL_LOOK = 10
 """One of so many looks is at every file: some editors change a file in place."""
 
-_Fingerprint = Sequence[tuple[int, int, int] | None]
-"""What changes whenever files change: times, inodes and sizes."""
+_Fingerprints = Sequence[FileFingerprint | None]
 
 
 class BotsFileWatcher:
@@ -68,7 +66,7 @@ class BotsFileWatcher:
         """The problems of the file; none if the running bots are those of the file."""
         self._set_paths(loaded.paths)
         # The files may have changed since they were read: the first look reads them.
-        self._known: dict[Sequence[Path], _Fingerprint] = {}
+        self._known: dict[Sequence[Path], _Fingerprints] = {}
 
     async def run(self) -> None:
         """Look for changes until this is cancelled."""
@@ -89,7 +87,7 @@ class BotsFileWatcher:
         """
         async with self._lock:
             paths = self._paths if is_full else self._places
-            found = await asyncio.to_thread(_read_fingerprint, paths)
+            found = await asyncio.to_thread(read_fingerprints, paths)
             # What makes a file invalid may be elsewhere, such as in the contracts.
             if self.problems or found != self._known.get(paths):
                 await self._reload()
@@ -109,7 +107,7 @@ class BotsFileWatcher:
         return self._changes != changes
 
     def _is_main_changed(self) -> bool:
-        return _read_fingerprint(self._main) != self._known.get(self._main)
+        return read_fingerprints(self._main) != self._known.get(self._main)
 
     def _set_paths(self, paths: tuple[Path, ...]) -> None:
         """Set the files to look at, the main one first."""
@@ -129,11 +127,11 @@ class BotsFileWatcher:
             # First the fingerprints: a change while the files are read is found.
             groups = {self._paths, self._main, self._places}
             self._known = {
-                paths: await asyncio.to_thread(_read_fingerprint, paths)
+                paths: await asyncio.to_thread(read_fingerprints, paths)
                 for paths in groups
             }
             loaded = await asyncio.to_thread(self._load)
-            found = await asyncio.to_thread(_read_fingerprint, self._paths)
+            found = await asyncio.to_thread(read_fingerprints, self._paths)
             if found == self._known[self._paths]:
                 return loaded
             await asyncio.sleep(UNSTABLE_SECONDS)
@@ -155,15 +153,3 @@ class BotsFileWatcher:
         # New paths have no fingerprint yet: the next look reads them once more.
         self._set_paths(loaded.paths)
         self._changes += 1
-
-
-def _read_fingerprint(paths: Sequence[Path]) -> _Fingerprint:
-    """Return the fingerprint of files; a missing file has None."""
-    found: list[tuple[int, int, int] | None] = []
-    for path in paths:
-        state = None
-        with contextlib.suppress(OSError):
-            status = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat
-            state = status.st_mtime_ns, status.st_ino, status.st_size
-        found.append(state)
-    return tuple(found)

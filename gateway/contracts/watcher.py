@@ -18,6 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from gateway.config.file_fingerprints import FileFingerprint, read_fingerprints
 from gateway.contracts.generations import ContractGenerations
 from gateway.contracts.loading import load_sources
 from gateway.domain.errors import ConfigurationError, StoreUnavailable
@@ -28,8 +29,8 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 0.25
 """The interval between looks at the files."""
 
-_Fingerprint = Sequence[tuple[str, int, int, int]]
-"""What changes whenever files change: names, times, inodes and sizes."""
+_Fingerprint = tuple[Sequence[Path], Sequence[FileFingerprint | None]]
+"""What changes whenever files change: their names, and a fingerprint of each."""
 
 
 class ContractWatcher:
@@ -131,15 +132,8 @@ class ContractWatcher:
         self._is_first_look = False
 
     def _read_fingerprint(self) -> _Fingerprint:
-        found = []
-        for path in [*self._list_files(), *self._further_files]:
-            try:
-                status = path.stat()
-            except OSError:
-                continue  # a file that is missing has no fingerprint
-            state = status.st_mtime_ns, status.st_ino, status.st_size
-            found.append((str(path), *state))
-        return tuple(found)
+        paths = [*self._list_files(), *self._further_files]
+        return paths, read_fingerprints(paths)
 
     def _list_files(self) -> list[Path]:
         files = []

@@ -6,12 +6,12 @@ Concurrency: one background task looks for changes of the callers' file.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
 
 from gateway.config.delivery_callers import Caller, Callers, hash_token
+from gateway.config.file_fingerprints import read_fingerprints
 from gateway.delivery.failures import RpcFailure
 from gateway.domain.errors import ConfigurationError
 
@@ -66,7 +66,7 @@ class ListedAccess:
     def __init__(self, load: Callable[[], Callers]) -> None:
         self._load = load
         self._callers = load()
-        self._versions = _read_versions(self._callers.files)
+        self._fingerprints = read_fingerprints(self._callers.files)
         self._problems: Sequence[str] = ()
         """The problems of a file that was refused; none if it was taken up."""
 
@@ -100,10 +100,10 @@ class ListedAccess:
         One that was refused is loaded at each look, because the file of a token may
         appear later.
         """
-        versions = _read_versions(self._callers.files)
-        if versions == self._versions and not self._problems:
+        fingerprints = read_fingerprints(self._callers.files)
+        if fingerprints == self._fingerprints and not self._problems:
             return
-        self._versions = versions
+        self._fingerprints = fingerprints
         try:
             self._callers = self._load()
         except ConfigurationError as error:
@@ -115,7 +115,7 @@ class ListedAccess:
             self._problems = error.problems
         else:
             self._problems = ()
-            self._versions = _read_versions(self._callers.files)
+            self._fingerprints = read_fingerprints(self._callers.files)
             logger.info("delivery_callers_loaded")
 
 
@@ -139,16 +139,3 @@ def _read_certificate_names(context: Context) -> list[str]:
         for key in ("x509_subject_alternative_name", "x509_common_name")
         for name in properties.get(key, ())
     ]
-
-
-def _read_versions(files: Sequence[Path]) -> list[tuple[int, int, int] | None]:
-    """Return what tells the versions of files apart; None for a missing file."""
-    versions: list[tuple[int, int, int] | None] = []
-    for path in files:
-        try:
-            found = path.stat()
-        except OSError:
-            versions.append(None)
-        else:
-            versions.append((found.st_mtime_ns, found.st_size, found.st_ino))
-    return versions

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.config.file_fingerprints import FileFingerprint, read_fingerprint
+
 POLL_SECONDS = 0.5
 """Interval between two looks at the files."""
 MAX_FILES = 2_000
@@ -26,11 +28,11 @@ class _FileState(Struct, frozen=True):
     """The state of a file.
 
     Attributes:
-        stamp: changes whenever the file is written.
+        fingerprint: changes whenever the file is written.
         digest: changes with the content.
     """
 
-    stamp: tuple[int, int, int]
+    fingerprint: FileFingerprint
     digest: bytes
 
 
@@ -106,12 +108,13 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _read_state(path: Path, last: _FileState | None) -> _FileState | None:
     """Return the state of a file, or None if it cannot be read."""
+    fingerprint = read_fingerprint(path)
+    if fingerprint is None:
+        return None
+    if last is not None and last.fingerprint == fingerprint:
+        return last
     try:
-        status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if last is not None and last.stamp == stamp:
-            return last
-        return _FileState(stamp, hashlib.sha256(path.read_bytes()).digest())
+        return _FileState(fingerprint, hashlib.sha256(path.read_bytes()).digest())
     except OSError:
         return None
 
