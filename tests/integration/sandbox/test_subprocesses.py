@@ -297,8 +297,8 @@ async def test_a_program_gets_its_environment_folder_and_signals(
         environment={"A": "1", "PATH": os.environ["PATH"]},
         directory=tmp_path,
     )
-    async with children.running_program(program):
-        with pytest.raises(ProcessExited, match="by itself with code -13"):
+    with pytest.raises(ProcessExited, match="by itself with code -13"):
+        async with children.running_program(program):
             await children.watch()
     assert file.read_text() == f"1\n{tmp_path}\n"
 
