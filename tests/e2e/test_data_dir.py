@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import aiohttp
+
 from gateway.mailboxes.sqlite.database import FILE_NAME
 from tests.support.backend import gate
 from tests.support.process import Process, run, serving_process
@@ -72,6 +74,57 @@ async def test_what_was_accepted_survives_the_end_of_all_processes(
         for table in ("mail", "mailboxes"):
             (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
             assert count == 0, table
+
+
+async def send_until_accepted(
+    gateway: Process, update_id: int, user: int, text: str
+) -> None:
+    """Post as Telegram does: until the answer is 200."""
+    while True:
+        try:
+            await say(gateway, update_id, user, text)
+        except aiohttp.ClientError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def test_killed_workers_lose_nothing_and_keep_the_order(tmp_path: Path) -> None:
+    """Some are killed while updates come in; each user's first effects are in order."""
+    settings = {"DATA_DIR": str(tmp_path), "WORKERS": "2"}
+    users, count = range(1, 11), 20
+    async with serving_process(settings) as gateway:
+
+        async def speak(user: int) -> None:
+            for number in range(count):
+                update_id = 100 * user + number
+                await send_until_accepted(gateway, update_id, user, f"{number}")
+
+        async def kill(after: int) -> None:
+            await wait_until(lambda: len(gateway.backend.asked("SendMessage")) >= after)
+            await wait_until(lambda: bool(workers_of(gateway.process.pid)))
+            pid = next(iter(workers_of(gateway.process.pid).values()))
+            os.kill(pid, signal.SIGKILL)
+
+        speaking = asyncio.gather(*map(speak, users))
+        for after in (40, 120):
+            await kill(after)
+        await speaking
+        expected = [f"{number}" for number in range(count)]
+
+        def effects(user: int) -> list[str]:
+            asked = gateway.backend.asked("SendMessage")
+            return [
+                request.message.text
+                for request in asked
+                if request.context.telegram_user_id == user
+            ]
+
+        await wait_until(
+            lambda: all(set(effects(user)) == set(expected) for user in users)
+        )
+        for user in users:
+            assert list(dict.fromkeys(effects(user))) == expected, user
 
 
 async def test_commands_use_the_file_beside_the_gateway(tmp_path: Path) -> None:
