@@ -121,6 +121,7 @@ bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, worker
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
+	$(BIN)/python -m benchmarks.data_directory
 	$(BIN)/python -m benchmarks.crowd
 	$(BIN)/python -m benchmarks.workers
 	$(BIN)/python -m benchmarks.streams
