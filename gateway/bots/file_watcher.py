@@ -64,9 +64,8 @@ class BotsFileWatcher:
         self._changes = 0
         self.problems: Sequence[str] = ()
         """The problems of the file; none if the running bots are those of the file."""
-        self._set_paths(loaded.paths)
-        # The files may have changed since they were read: the first look reads them.
         self._known: dict[Sequence[Path], _Fingerprints] = {}
+        self._set_loaded(loaded)
 
     async def run(self) -> None:
         """Look for changes until this is cancelled."""
@@ -86,6 +85,12 @@ class BotsFileWatcher:
                 look at, and show most changes.
         """
         async with self._lock:
+            if self._places not in self._known:
+                # A file may have changed in them before this look, but not unnoticed.
+                is_full = True
+                self._known[self._places] = await asyncio.to_thread(
+                    read_fingerprints, self._places
+                )
             paths = self._paths if is_full else self._places
             found = await asyncio.to_thread(read_fingerprints, paths)
             # What makes a file invalid may be elsewhere, such as in the contracts.
@@ -109,8 +114,15 @@ class BotsFileWatcher:
     def _is_main_changed(self) -> bool:
         return read_fingerprints(self._main) != self._known.get(self._main)
 
-    def _set_paths(self, paths: tuple[Path, ...]) -> None:
+    def _set_loaded(self, loaded: BotsFile) -> None:
         """Set the files to look at, the main one first."""
+        paths = loaded.paths
+        if self._known.get(paths) is None:
+            # The next look finds what has changed since the files were read.
+            self._known = {
+                paths[:1]: loaded.fingerprints[:1],
+                paths: loaded.fingerprints,
+            }
         self._paths = paths
         self._main = paths[:1]
         self._places = (*self._main, *sorted({path.parent for path in paths}))
@@ -150,6 +162,5 @@ class BotsFileWatcher:
             self.problems = error.problems
             return
         self.problems = ()
-        # New paths have no fingerprint yet: the next look reads them once more.
-        self._set_paths(loaded.paths)
+        self._set_loaded(loaded)
         self._changes += 1

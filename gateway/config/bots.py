@@ -15,6 +15,7 @@ from typing import Literal
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from gateway.config.file_fingerprints import FileFingerprint, read_fingerprint
 from gateway.config.settings import MAX_SECONDS, Settings, check_secret, check_token
 from gateway.domain.errors import ConfigurationError
 
@@ -117,10 +118,12 @@ class BotsFile(Struct, frozen=True):
     Attributes:
         bots: the bots by name, in the order of the file.
         paths: all files that were read, the file itself first.
+        fingerprints: their fingerprints, each from before the file was read.
     """
 
     bots: Mapping[str, BotConfig]
     paths: tuple[Path, ...]
+    fingerprints: tuple[FileFingerprint | None, ...]
 
 
 def load_bots(
@@ -179,8 +182,8 @@ def load_bots_file(
     if path is None:
         raise ConfigurationError(["BOTS_FILE: is not set"])
     problems: list[str] = []
-    entries = read_entries(path, problems)
     reader = _ReferenceReader(path)
+    entries = read_entries(path, problems)
     bots: dict[str, BotConfig] = {}
     for name, entry in entries.items():
         bot, found = _build_bot(name, entry, settings, reader)
@@ -192,7 +195,7 @@ def load_bots_file(
     problems += [f"{path.name}: {it}" for it in _find_shared_tokens(bots.values())]
     if problems:
         raise ConfigurationError(problems)
-    return BotsFile(bots, tuple(reader.paths))
+    return BotsFile(bots, tuple(reader.paths), tuple(reader.fingerprints))
 
 
 def read_entries(path: Path, problems: list[str]) -> dict[str, BotEntry]:
@@ -231,11 +234,13 @@ class _ReferenceReader:
 
     Attributes:
         paths: the files that were read.
+        fingerprints: their fingerprints, each from before the file was read.
     """
 
     def __init__(self, bots_file: Path) -> None:
         self._directory = bots_file.parent
         self.paths = [bots_file]
+        self.fingerprints = [read_fingerprint(bots_file)]
 
     def read(
         self, kind: str, file: str | None, variable: str | None, problems: list[str]
@@ -283,6 +288,7 @@ class _ReferenceReader:
         self, kind: str, path: Path, problems: list[str], *, is_optional: bool = False
     ) -> SecretStr | None:
         self.paths.append(path)
+        self.fingerprints.append(read_fingerprint(path))
         try:
             return SecretStr(path.read_text(encoding="utf-8").strip())
         except OSError as error:

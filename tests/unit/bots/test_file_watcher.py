@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gateway.bots.file_watcher import BotsFileWatcher
 from gateway.config.bots import BotConfig, BotsFile
+from gateway.config.file_fingerprints import read_fingerprints
 from gateway.domain.errors import ConfigurationError
 
 
@@ -17,15 +18,18 @@ class Reader:
         self.problems: list[str] = []
         self.applied: list[str] = []
         self.read = ""
+        self.loads = 0
 
     def load(self) -> BotsFile:
         """Read the file, then let the author write to it."""
         if self.problems:
             raise ConfigurationError([self.problems.pop(0)])
+        fingerprints = read_fingerprints((self.path,))
         self.read = self.path.read_text()
+        self.loads += 1
         if self.writes:
             self.path.write_text(self.writes.pop(0))
-        return BotsFile({}, (self.path,))
+        return BotsFile({}, (self.path,), fingerprints)
 
     async def apply(self, bots: Mapping[str, BotConfig]) -> None:
         """Note which text was taken up."""
@@ -41,8 +45,38 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(
     reader = Reader(path)
     watcher = BotsFileWatcher(reader.load, reader.apply, reader.load())
     reader.writes = ["a part, and more", "a part, and the rest"]
+    path.write_text("a")
     assert await watcher.update()
     assert reader.applied == ["a part, and the rest"]
+
+
+async def test_what_was_read_at_the_start_is_read_again_only_after_a_change(
+    tmp_path: Path,
+) -> None:
+    """A thousand bots have three thousand files."""
+    path = tmp_path / "bots.yaml"
+    path.write_text("first")
+    reader = Reader(path)
+    watcher = BotsFileWatcher(reader.load, reader.apply, reader.load())
+    for is_full in (True, False, False, True):
+        await watcher.look(is_full=is_full)
+    assert not await watcher.update()
+    assert reader.loads == 1
+    path.write_text("second")
+    await watcher.look(is_full=True)
+    assert (reader.loads, reader.applied) == (2, ["second"])
+
+
+async def test_a_change_since_the_start_is_found_by_the_first_look(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "bots.yaml"
+    path.write_text("first")
+    reader = Reader(path)
+    reader.writes = ["second"]
+    watcher = BotsFileWatcher(reader.load, reader.apply, reader.load())
+    await watcher.look(is_full=False)
+    assert reader.applied == ["second"]
 
 
 async def test_files_that_change_all_the_time_are_a_problem_until_they_rest(
@@ -53,7 +87,8 @@ async def test_files_that_change_all_the_time_are_a_problem_until_they_rest(
     path.write_text("")
     reader = Reader(path)
     watcher = BotsFileWatcher(reader.load, reader.apply, reader.load())
-    reader.writes = ["x" * length for length in range(1, 100)]
+    reader.writes = ["x" * length for length in range(2, 100)]
+    path.write_text("x")
     assert not await watcher.update()
     assert (reader.applied, len(reader.writes) > 50) == ([], True)
     assert tuple(watcher.problems) == ("bots.yaml: changes while it is read",)
@@ -69,7 +104,8 @@ async def test_a_refused_file_is_read_at_each_look(tmp_path: Path) -> None:
     reader = Reader(path)
     watcher = BotsFileWatcher(reader.load, reader.apply, reader.load())
     reader.problems = ["no such service", "no such service"]
+    path.write_text("bots, and more")
     for problems in (("no such service",), ("no such service",), ()):
         await watcher.look(is_full=False)
         assert tuple(watcher.problems) == problems
-    assert reader.applied == ["bots"]
+    assert reader.applied == ["bots, and more"]
