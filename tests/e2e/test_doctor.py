@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.doctor.redis import examine_redis
+from gateway.cli.doctor.report import Verdict
 from gateway.sandbox.server import Simulator
 from tests.support.backend import Backend
 from tests.support.backend import serving as serving_backend
@@ -323,3 +325,11 @@ async def test_a_warning_of_the_check_counts_if_it_is_strict() -> None:
     assert code == 0
     assert "did you mean RATE_LIMIT_REQUESTS?" in errors
     assert (await run("check", "--strict", settings=settings))[0] == 1
+
+
+async def test_only_mailboxes_in_memory_are_a_warning(tmp_path: Path) -> None:
+    """A file needs no Redis."""
+    (in_file,) = await examine_redis(None, tmp_path)
+    assert (in_file.verdict, "DATA_DIR" in in_file.text) == (Verdict.OK, True)
+    (in_memory,) = await examine_redis(None, None)
+    assert in_memory.verdict is Verdict.WARNING

@@ -45,7 +45,7 @@ async def examine(configuration: Configuration) -> list[Finding]:
     channels = create_channels(settings, services)
     found = await asyncio.gather(
         *(_examine_bot(configuration, bot) for bot in bots.values()),
-        examine_redis(settings.store_url),
+        examine_redis(settings.store_url, settings.data_dir),
         examine_services(channels, list_rpc_services(table)),
         examine_delivery(settings),
         examine_files(settings.files_base_url),

@@ -1,5 +1,7 @@
 """Examines the Redis with the mailboxes."""
 
+from pathlib import Path
+
 from gateway.cli.doctor.report import Finding, Verdict
 from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes.redis.client.connection_factory import (
@@ -11,17 +13,24 @@ from gateway.mailboxes.redis.client.server_checks import inspect_server
 _SUBJECT = "redis"
 
 
-async def examine_redis(url: str | None) -> list[Finding]:
+async def examine_redis(url: str | None, data_dir: Path | None) -> list[Finding]:
     """Connect to Redis, and read its settings.
 
     Args:
-        url: the address; None if the mailboxes are in memory.
+        url: the address; None if Redis is not used.
+        data_dir: the directory of the mailboxes without Redis; None if they are in
+            memory.
 
     Raises:
         ConfigurationError: the address is invalid.
     """
+    if url is None and data_dir is not None:
+        text = "is not used: the mailboxes are in DATA_DIR"
+        return [Finding(_SUBJECT, Verdict.OK, text)]
     if url is None:
-        text = "is not used: a crash loses unfinished updates; set REDIS_URL"
+        text = (
+            "is not used: a crash loses unfinished updates; set DATA_DIR or REDIS_URL"
+        )
         return [Finding(_SUBJECT, Verdict.WARNING, text)]
     make_connection = make_checked_connection_factory(url)
     try:
