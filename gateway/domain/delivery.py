@@ -130,6 +130,8 @@ class DeliveryResult(Struct, frozen=True, kw_only=True):
     description: str = ""
     sent_parts: Sequence[SentPart] = ()
     maybe_repeated: bool = False
+    is_part_begun: bool = False
+    """Whether the effect of a call is unknown, in case the delivery is sent again."""
 
 
 def compute_delivery_id(bot_id: int, caller: str, idempotency_key: str) -> str:

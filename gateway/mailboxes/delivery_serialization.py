@@ -6,7 +6,6 @@ change its words and numbers. The rest is written by gateways and signed, becaus
 services rely on it: the facts, which never change, and the result so far.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import DecodeError, Struct, ValidationError, msgpack
@@ -14,6 +13,7 @@ from msgspec import DecodeError, Struct, ValidationError, msgpack
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
+    DeliveryResult,
     DeliveryState,
     SentPart,
 )
@@ -64,6 +64,7 @@ class _Result(Struct, frozen=True, array_like=True):
     description: str = ""
     sent_parts: tuple[SentPart, ...] = ()
     maybe_repeated: bool = False
+    is_part_begun: bool = False
 
 
 _facts_decoder = msgpack.Decoder(_Facts)
@@ -144,17 +145,18 @@ def encode_facts(delivery: Delivery, signatures: StoreSignatures) -> bytes:
 def encode_result(
     delivery_id: str,
     ordering_key: str,
-    state: DeliveryState,
+    result: DeliveryResult,
     signatures: StoreSignatures,
-    *,
-    reason: str = "",
-    description: str = "",
-    sent_parts: Sequence[SentPart] = (),
-    maybe_repeated: bool = False,
 ) -> bytes:
-    """Return the result of a delivery as the signed part of its record."""
-    result = _Result(reason, description, tuple(sent_parts), maybe_repeated)
-    return _sign(_encode(result), delivery_id, ordering_key, state, signatures)
+    """Return the signed part of a record that its owner writes with a state."""
+    content = _Result(
+        result.reason,
+        result.description,
+        tuple(result.sent_parts),
+        result.maybe_repeated,
+        result.is_part_begun,
+    )
+    return _sign(_encode(content), delivery_id, ordering_key, result.state, signatures)
 
 
 def decode_record(
@@ -192,7 +194,9 @@ def decode_record(
             reason=result.reason,
             description=result.description,
             next_part=int(words[2]),
-            is_part_begun=owner != NO_OWNER and not state.is_final,
+            is_part_begun=(
+                result.is_part_begun if state.is_final else owner != NO_OWNER
+            ),
             sent_parts=result.sent_parts,
             maybe_repeated=result.maybe_repeated,
             accepted_at=facts.accepted_at,

@@ -151,6 +151,7 @@ class FakeDeliveryStore:
             record.description = result.description
             record.sent_parts = result.sent_parts
             record.maybe_repeated = result.maybe_repeated
+            record.is_part_begun = result.is_part_begun
         if dead_letter_reason is not None:
             self.dead_letters.append(dead_letter_reason)
         self.committed.append(state)

@@ -9,6 +9,8 @@ goes to the dead letters, and the actor continues.
 import logging
 from collections.abc import Callable
 
+from msgspec import structs
+
 from gateway.actors.deliveries.delivery_progress import DeliveryProgress
 from gateway.actors.deliveries.delivery_renderer import (
     DeliveryRenderer,
@@ -133,7 +135,7 @@ class DeliveryProcessor:
                     "error": summarize_error(error),
                 },
             )
-            return progress.end(DeliveryState.FAILED, Outcome.CRASHED)
+            return await self._give_up(delivery, Outcome.CRASHED, progress)
         if needs_user and result.state is DeliveryState.BLOCKED:
             state.mark_blocked()
         return result
@@ -141,9 +143,21 @@ class DeliveryProcessor:
     async def _reject_poison(self, delivery: Delivery) -> DeliveryResult:
         """Return the result of a delivery that ends the workers that process it."""
         logger.error("poison_delivery", extra={"delivery_id": delivery.delivery_id})
+        return await self._give_up(delivery, Outcome.POISON, DeliveryProgress())
+
+    async def _give_up(
+        self, delivery: Delivery, reason: Outcome, progress: DeliveryProgress
+    ) -> DeliveryResult:
+        """Return the result of a delivery that becomes a dead letter.
+
+        It says what is known of the calls, because an operator may replay it.
+        """
         record = await self._store.get_delivery(delivery.delivery_id)
-        return DeliveryResult(
-            state=DeliveryState.FAILED,
-            reason=Outcome.POISON,
-            sent_parts=record.sent_parts if record else (),
+        result = progress.end(DeliveryState.FAILED, reason)
+        if record is None:
+            return result
+        return structs.replace(
+            result,
+            sent_parts=result.sent_parts or tuple(record.sent_parts),
+            is_part_begun=record.is_part_begun,
         )

@@ -321,7 +321,7 @@ class MemoryDeliveryStore:
         record.reason, record.description = result.reason, result.description
         record.sent_parts = tuple(result.sent_parts)
         record.maybe_repeated = result.maybe_repeated
-        record.is_part_begun = False
+        record.is_part_begun = result.is_part_begun
         record.sequence_number += 1
         record.updated_at = self._clock.now()
         self._ended[delivery.delivery_id] = self._clock.uptime() + RECORD_SECONDS

@@ -39,6 +39,9 @@ COLLAPSED = DeliveryResult(state=DeliveryState.CANCELLED, reason="collapsed")
 FULL_RETRY_MS = 1000
 """The delay before a scheduled delivery tries again to enter a full mailbox."""
 
+_BEHIND_ALL_PARTS = 10**6
+"""The number of a part that no delivery has: the earlier ones are not sent again."""
+
 BULK_OFFSET_MS = 10**15
 """Added to the times of bulk deliveries among the scheduled ones, so that no scan finds
 them to be due. It is the year 33658; the sum is exact in a double."""
@@ -362,14 +365,15 @@ class DeliveryCommandFactory:
         """Put a delivery that failed into its mailbox again.
 
         What was sent is not sent again: the next owner learns of an owner that was
-        lost, and continues after it.
+        lost, and continues after it. If the record has expired, all calls are in doubt.
         """
         key = delivery.ordering_key.encode()
         shard = self._keys.get_shard(key)
         state, owner, result = DeliveryState.ACCEPTED, NO_OWNER, b""
-        if record is not None and record.sent_parts:
+        if record is None or record.sent_parts or record.is_part_begun:
             state, owner = DeliveryState.SENDING, "replay"
-            so_far = DeliveryResult(state=state, sent_parts=record.sent_parts)
+            sent_parts = () if record is None else record.sent_parts
+            so_far = DeliveryResult(state=state, sent_parts=sent_parts)
             result = self._encode_result(
                 delivery.delivery_id, delivery.ordering_key, so_far
             )
@@ -389,6 +393,7 @@ class DeliveryCommandFactory:
             state.value,
             owner,
             result,
+            0 if delivery.repeat_if_doubtful else _BEHIND_ALL_PARTS,
         )
 
     def list_due(self, number: int, limit: int) -> RedisCommand:
@@ -446,16 +451,7 @@ class DeliveryCommandFactory:
     def _encode_result(
         self, delivery_id: str, ordering_key: str, result: DeliveryResult
     ) -> bytes:
-        return encode_result(
-            delivery_id,
-            ordering_key,
-            result.state,
-            self._signatures,
-            reason=result.reason,
-            description=result.description,
-            sent_parts=result.sent_parts,
-            maybe_repeated=result.maybe_repeated,
-        )
+        return encode_result(delivery_id, ordering_key, result, self._signatures)
 
     def _make_replacement(
         self, delivery: Delivery, replaced_id: str, now: float

@@ -188,6 +188,9 @@ async def test_what_a_commit_dead_lettered_is_there_too(both: Opened) -> None:
 
 FAILED = DeliveryResult(state=DeliveryState.FAILED, reason="crashed")
 SECRET = "a text that nobody may see"
+EXPIRE_RECORDS = """
+for _, key in ipairs(redis.call('KEYS', '*:d:*')) do redis.call('PEXPIRE', key, -1) end
+"""
 
 
 async def fail_delivery(both: Opened, result: DeliveryResult = FAILED) -> Delivery:
@@ -247,6 +250,33 @@ async def test_what_was_sent_of_a_replayed_delivery_is_not_sent_again(
     before = await both.store.deliveries.begin_part(lease, delivery.delivery_id, 0, [])
     assert before.is_part_begun
     assert list(before.sent_parts) == sent
+
+
+async def test_a_call_in_doubt_stays_in_doubt(both: Opened) -> None:
+    """Nothing is known of the messages of a call that was begun."""
+    delivery = await fail_delivery(both, structs.replace(FAILED, is_part_begun=True))
+    (summary,) = await both.letters.list_summaries()
+    assert await both.letters.replay_delivery(summary.dead_letter_id, delivery)
+    lease = await both.store.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    before = await both.store.deliveries.begin_part(lease, delivery.delivery_id, 0, [])
+    assert (before.next_part, before.is_part_begun) == (0, True)
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+async def test_without_its_record_all_of_a_delivery_is_in_doubt(
+    both: Opened, repeats: bool
+) -> None:
+    """Records expire before dead letters do."""
+    delivery = structs.replace(await fail_delivery(both), repeat_if_doubtful=repeats)
+    await both.store.ask_nodes("EVAL", EXPIRE_RECORDS, 0)
+    (summary,) = await both.letters.list_summaries()
+    assert await both.letters.replay_delivery(summary.dead_letter_id, delivery)
+    lease = await both.store.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    before = await both.store.deliveries.begin_part(lease, delivery.delivery_id, 0, [])
+    assert before.is_part_begun
+    assert (before.next_part == 0) is repeats
 
 
 async def test_a_delivery_is_not_replayed_twice(both: Opened) -> None:
