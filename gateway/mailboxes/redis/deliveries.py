@@ -393,7 +393,9 @@ class RedisDeliveryStore:
                 continue
             delivery_id, ordering_key = member
             if found := self._decode_record(stored, ordering_key, delivery_id):
-                reports.append(found.record)
+                # One that an operator replays is reported when it ends again.
+                if found.record.state.is_final:
+                    reports.append(found.record)
             else:
                 remove = self._commands.remove_report(ordering_key, delivery_id)
                 unreadable.append(remove)

@@ -12,6 +12,7 @@ from gateway.domain.delivery import (
     Delivery,
     DeliveryResult,
     DeliveryState,
+    ReportPolicy,
     SentPart,
 )
 from gateway.domain.delivery_store import DeliveryPutResult
@@ -195,7 +196,7 @@ for _, key in ipairs(redis.call('KEYS', '*:d:*')) do redis.call('PEXPIRE', key, 
 
 async def fail_delivery(both: Opened, result: DeliveryResult = FAILED) -> Delivery:
     """Let a delivery become a dead letter."""
-    delivery = build_delivery(1, request=SECRET.encode())
+    delivery = build_delivery(1, request=SECRET.encode(), report=ReportPolicy.ALL)
     lease = await both.store.deliveries.put_delivery(delivery)
     assert isinstance(lease, MailboxLease)
     await both.store.deliveries.commit_delivery(
@@ -250,6 +251,18 @@ async def test_what_was_sent_of_a_replayed_delivery_is_not_sent_again(
     before = await both.store.deliveries.begin_part(lease, delivery.delivery_id, 0, [])
     assert before.is_part_begun
     assert list(before.sent_parts) == sent
+
+
+async def test_a_replayed_delivery_is_reported_when_it_has_ended(both: Opened) -> None:
+    """No report says that it is open."""
+    delivery = await fail_delivery(both)
+    (summary,) = await both.letters.list_summaries()
+    assert await both.letters.replay_delivery(summary.dead_letter_id, delivery)
+    await both.store.mailboxes.claimable(9)
+    assert list(await both.store.deliveries.take_reports(9)) == []
+    await both.store.deliveries.cancel_delivery(delivery.delivery_id)
+    (report,) = await both.store.deliveries.take_reports(9)
+    assert report.state is DeliveryState.CANCELLED
 
 
 async def test_a_call_in_doubt_stays_in_doubt(both: Opened) -> None:
