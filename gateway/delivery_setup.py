@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MIN_READ_AHEAD = 20
+"""The minimum number of recipients of a broadcast that are listed at once."""
+
 
 @contextlib.asynccontextmanager
 async def open_delivery_server(
@@ -72,6 +75,8 @@ async def open_delivery_server(
         ListedAccess,
     )
     from gateway.delivery.bots import DeliveryBot
+    from gateway.delivery.broadcasts.bulk_source import BulkSource
+    from gateway.delivery.broadcasts.rpcs import BroadcastRpcs
     from gateway.delivery.bulk_pacer import PACER_LEASE_ID, BulkPacer
     from gateway.delivery.handlers import DeliveryHandlers
     from gateway.delivery.quotas import CallerQuotas
@@ -86,15 +91,25 @@ async def open_delivery_server(
     async def report(statuses: "Sequence[DeliveryStatus]") -> None:
         await get_calls().report(statuses)
 
+    def list_delivery_bots() -> Sequence[DeliveryBot]:
+        return [
+            DeliveryBot(bot_id=bot.id, name=bot.name or None) for bot in list_bots()
+        ]
+
     handles = MessageHandles(settings.store_secrets)
+    quotas = CallerQuotas(settings.workers, time.monotonic)
+    broadcasts = BroadcastRpcs(
+        store.broadcasts,
+        list_bots=list_delivery_bots,
+        quotas=quotas,
+        now=store.clock.now,
+    )
     rpcs = DeliveryRpcs(
         enqueue=scheduler.enqueue_delivery,
         records=store.deliveries,
         find_recipient=RecipientFinder(store.recipients, find_recipient).find,
-        list_bots=lambda: [
-            DeliveryBot(bot_id=bot.id, name=bot.name or None) for bot in list_bots()
-        ],
-        quotas=CallerQuotas(settings.workers, time.monotonic),
+        list_bots=list_delivery_bots,
+        quotas=quotas,
         handles=handles,
         call_methods=settings.allowed_call_methods,
         now=store.clock.now,
@@ -108,7 +123,7 @@ async def open_delivery_server(
             )
         elif settings.knows_delivery_callers:
             access = CertificateAccess()
-        handlers = DeliveryHandlers(rpcs, access, _make_observer(metrics))
+        handlers = DeliveryHandlers(rpcs, broadcasts, access, _make_observer(metrics))
         address = ServerAddress(
             host=settings.delivery_address,
             port=settings.delivery_port,
@@ -128,8 +143,15 @@ async def open_delivery_server(
         await stack.enter_async_context(
             background.running("report deliveries", reporter.run)
         )
-        pacer = BulkPacer(
+        source = BulkSource(
             store.deliveries,
+            store.broadcasts,
+            lambda it: scheduler.enter_recipient(it, store.broadcasts.enter_recipient),
+            read_ahead=max(MIN_READ_AHEAD, int(settings.delivery_bulk_rate)),
+            now=store.clock.now,
+        )
+        pacer = BulkPacer(
+            source,
             store.make_polling_lease(PACER_LEASE_ID),
             rate=settings.delivery_bulk_rate,
             uptime=store.clock.uptime,

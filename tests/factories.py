@@ -1,11 +1,13 @@
 """Builders of updates: as Telegram sends them, as they are stored, and as parsed."""
 
+import time
 from typing import Any, TypeVar
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from msgspec import structs
 
+from gateway.domain.broadcast import Broadcast
 from gateway.domain.delivery import Delivery, DeliveryKind
 from gateway.domain.update import (
     BotEvent,
@@ -156,6 +158,24 @@ def build_delivery(
         "expires_at": TIME + 86400.0,
     }
     return Delivery(ordering_key=ordering_key, **defaults | fields)
+
+
+def build_broadcast(
+    number: int = 1,
+    **fields: Any,  # noqa: ANN401 - as above
+) -> Broadcast:
+    """Build the broadcast with this number."""
+    defaults: dict[str, Any] = {
+        "broadcast_id": f"{number:016}",
+        "bot_id": 1,
+        "caller": "news",
+        "idempotency_key": f"issue-{number}",
+        "fingerprint": b"request-%d" % number,
+        "request": b"request-%d" % number,
+        "created_at": float(TIME + number),
+        "expires_at": time.time() + 86400.0,
+    }
+    return Broadcast(**defaults | fields)
 
 
 def build_envelope(

@@ -38,6 +38,7 @@ from gateway.background import (
     BackgroundTasks,
     cancel_and_wait,
 )
+from gateway.domain.broadcast import EnterResult
 from gateway.domain.delivery import Delivery
 from gateway.domain.delivery_store import DeliveryPutResult, DeliveryStore
 from gateway.domain.errors import LeaseLost
@@ -69,6 +70,15 @@ class MailboxServer(Protocol):
         self, lease: ActorLease, should_release: Callable[[int], bool]
     ) -> Coroutine[Any, Any, None]:
         """Process the updates of a mailbox. See `UserActor.serve_mailbox`."""
+
+
+class EnterRecipient(Protocol):
+    """Puts the delivery for a recipient into its mailbox: see `BroadcastStore`."""
+
+    async def __call__(
+        self, delivery: Delivery, *, acquire: bool
+    ) -> MailboxLease | EnterResult:
+        """See `BroadcastStore.enter_recipient`."""
 
 
 class RefusedUpdates(Protocol):
@@ -226,6 +236,38 @@ class ActorScheduler:
         if isinstance(result, MailboxLease):
             return DeliveryPutResult.STORED
         return result
+
+    async def enter_recipient(
+        self, delivery: Delivery, enter: EnterRecipient
+    ) -> EnterResult:
+        """Put the delivery for a recipient of a broadcast into its mailbox.
+
+        An actor of this process starts at once if possible: others would find several
+        mailboxes in one scan, and exceed Telegram's limit for a moment.
+
+        Args:
+            delivery: the delivery.
+            enter: puts it, see `BroadcastStore.enter_recipient`.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        admission = self._admission
+        acquire = (
+            self._state is State.RUNNING
+            and self._is_served(delivery.ordering_key)
+            and not admission.has_backlog
+            and admission.free_slots > 0
+        )
+        admission.pending_acquisitions += acquire
+        try:
+            result = await enter(delivery, acquire=acquire)
+            if isinstance(result, MailboxLease):
+                self._start_actor(result)
+                return EnterResult.ENTERED
+            return result
+        finally:
+            admission.pending_acquisitions -= acquire
 
     async def drain(self, max_seconds: float) -> int:
         """Finish the work, and cancel the actors that do not finish in time.

@@ -41,6 +41,7 @@ def create_delivery_processor(
         store.deliveries,
         DeliveryRenderer(messenger, services, handles),
         DeliverySender(messenger, store.deliveries, store.clock, patience=patience),
+        broadcasts=store.broadcasts,
         clock=store.clock,
         observe_delivery=observe,
     )

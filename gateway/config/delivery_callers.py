@@ -16,7 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gateway.domain.errors import ConfigurationError
 
-METHODS = ("Send", "Amend", "Call", "Get", "Cancel")
+METHODS = (
+    *("Send", "Amend", "Call", "Get", "Cancel"),
+    *("CreateBroadcast", "AddRecipients", "StartBroadcast", "PauseBroadcast"),
+    *("ResumeBroadcast", "CancelBroadcast", "GetBroadcast", "ListBroadcastFailures"),
+)
 
 _MIN_TOKEN_LENGTH = 16
 

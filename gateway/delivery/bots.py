@@ -6,7 +6,7 @@ import grpc
 from msgspec import Struct
 
 from gateway.config.delivery_callers import Caller
-from gateway.delivery.failures import RpcFailure
+from gateway.delivery.failures import RpcFailure, Violation
 
 
 class DeliveryBot(Struct, frozen=True, kw_only=True):
@@ -56,6 +56,21 @@ def find_bot(
                 return bot
             raise _build_denial()
     return None
+
+
+def check_bot(bot: DeliveryBot | None, name: str, field: str) -> list[Violation]:
+    """Return what is wrong with the bot of a request.
+
+    Args:
+        bot: the bot that was found; None if there is none.
+        name: its name in the request.
+        field: the path of that field.
+    """
+    if bot is not None:
+        return []
+    if name:
+        return [Violation(field, "is not a bot of this gateway")]
+    return [Violation(field, "is empty, but the caller may use several bots")]
 
 
 def _build_denial() -> RpcFailure:

@@ -34,8 +34,8 @@ def build_status(record: DeliveryRecord, handles: MessageHandles) -> DeliverySta
         reason=record.reason,
         description=record.description,
         messages=[_build_message(bot_id, it, handles) for it in record.sent_parts],
-        accept_time=_build_time(record.accepted_at),
-        update_time=_build_time(record.updated_at),
+        accept_time=build_time(record.accepted_at),
+        update_time=build_time(record.updated_at),
         maybe_repeated=record.maybe_repeated,
     )
 
@@ -45,7 +45,8 @@ def _build_message(bot_id: int, part: SentPart, handles: MessageHandles) -> Sent
     return SentMessage(handle=handles.encode(handle), message_id=part.message_id)
 
 
-def _build_time(seconds: float) -> Timestamp:
+def build_time(seconds: float) -> Timestamp:
+    """Return a time that is given as seconds since the epoch."""
     time = Timestamp()
     time.FromNanoseconds(int(seconds * 1e6) * 1000)
     return time

@@ -24,7 +24,7 @@ MAX_COLLAPSE_KEY_LENGTH = 64
 
 MAX_SCHEDULE_SECONDS = 366 * 86400.0
 
-_MAX_TELEGRAM_ID = 2**52
+MAX_TELEGRAM_ID = 2**52
 """Telegram's ids have at most 52 significant bits (Bot API, Chat: id)."""
 
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = -62_135_596_800, 253_402_300_799
@@ -46,7 +46,7 @@ def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:
         request: the request.
         now: seconds since the epoch.
     """
-    yield from _check_idempotency_key(request.idempotency_key)
+    yield from check_idempotency_key(request.idempotency_key)
     if not request.HasField("options"):
         return
     yield from _check_options(request.options, now)
@@ -57,7 +57,7 @@ def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:
             yield Violation("messages", "of a bulk delivery can have one message only")
 
 
-def _check_idempotency_key(key: str) -> Iterator[Violation]:
+def check_idempotency_key(key: str) -> Iterator[Violation]:
     """Yield what is wrong with an idempotency key."""
     if not _is_key(key, MAX_KEY_LENGTH):
         yield Violation(
@@ -76,10 +76,10 @@ def check_recipient(recipient: Recipient) -> Iterator[Violation]:
             if not recipient.internal_user_id:
                 yield Violation("recipient.internal_user_id", "is empty")
         case "telegram_user_id":
-            if not 0 < recipient.telegram_user_id < _MAX_TELEGRAM_ID:
+            if not 0 < recipient.telegram_user_id < MAX_TELEGRAM_ID:
                 yield Violation("recipient.telegram_user_id", "is not a user's id")
         case "chat_id":
-            if not -_MAX_TELEGRAM_ID < recipient.chat_id < 0:
+            if not -MAX_TELEGRAM_ID < recipient.chat_id < 0:
                 yield Violation(
                     "recipient.chat_id",
                     "is not the id of a group or channel, which is negative; use"
@@ -119,7 +119,7 @@ def _check_times(options: DeliveryOptions, now: float) -> Iterator[Violation]:
         ("not_before", options.not_before),
         ("expire_time", options.expire_time),
     ):
-        if not _is_valid_time(time):
+        if not is_valid_time(time):
             valid = False
             yield Violation(f"options.{field}", "is not a valid time")
     if not valid:
@@ -141,7 +141,8 @@ def _is_key(key: str, max_length: int) -> bool:
     return 0 < len(key) <= max_length and key.isascii() and key.isprintable()
 
 
-def _is_valid_time(time: Timestamp) -> bool:
+def is_valid_time(time: Timestamp) -> bool:
+    """Return whether a time is one between the years 1 and 9999."""
     return _MIN_TIMESTAMP <= time.seconds <= _MAX_TIMESTAMP and 0 <= time.nanos < 10**9
 
 

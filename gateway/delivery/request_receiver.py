@@ -84,6 +84,17 @@ class ReceiveSlot:
         Raises:
             RpcFailure: there is none, or it takes too long.
         """
+        content = await self.receive_next(context)
+        if content is None:
+            raise RpcFailure(grpc.StatusCode.INVALID_ARGUMENT, "there is no request")
+        return content
+
+    async def receive_next(self, context: Context) -> bytes | None:
+        """Receive the next request of a stream; return None at its end.
+
+        Raises:
+            RpcFailure: it takes too long.
+        """
         try:
             async with asyncio.timeout(RECEIVE_SECONDS):
                 content = await context.read()
@@ -92,7 +103,7 @@ class ReceiveSlot:
                 grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly"
             ) from None
         if not isinstance(content, bytes):
-            raise RpcFailure(grpc.StatusCode.INVALID_ARGUMENT, "there is no request")
+            return None
         if len(content) < LARGE_BYTES:
             self._release()
         return content

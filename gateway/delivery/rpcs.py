@@ -26,7 +26,7 @@ from botgateway.delivery.v1.delivery_service_pb2 import (
 
 from gateway.config.delivery_callers import Caller
 from gateway.delivery.amendment_checks import check_amendment
-from gateway.delivery.bots import DeliveryBot, find_bot
+from gateway.delivery.bots import DeliveryBot, check_bot, find_bot
 from gateway.delivery.call_methods import check_call
 from gateway.delivery.failures import (
     RpcFailure,
@@ -157,7 +157,7 @@ class DeliveryRpcs:
         if not delivery_id:
             bot = find_bot(self._list_bots(), caller, request.bot)
             if bot is None:
-                raise build_invalid_argument(_check_bot(bot, request.bot, "bot"))
+                raise build_invalid_argument(check_bot(bot, request.bot, "bot"))
             delivery_id = compute_delivery_id(
                 bot.bot_id, caller.name, request.idempotency_key
             )
@@ -210,7 +210,7 @@ class DeliveryRpcs:
         now = self._now()
         bot = self._find_bot(caller, request.recipient.bot)
         violations = [
-            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
+            *check_bot(bot, request.recipient.bot, "recipient.bot"),
             *check_recipient(request.recipient),
             *check_messages(list(request.messages)),
             *check_common(request, now),
@@ -247,7 +247,7 @@ class DeliveryRpcs:
         now = self._now()
         bot = self._find_bot(caller, request.recipient.bot)
         violations = [
-            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
+            *check_bot(bot, request.recipient.bot, "recipient.bot"),
             *check_recipient(request.recipient),
             *check_call(request),
             *check_common(request, now),
@@ -317,14 +317,6 @@ class DeliveryRpcs:
         if record is None or record.caller != caller.name:
             raise _build_not_found()
         return record
-
-
-def _check_bot(bot: DeliveryBot | None, name: str, field: str) -> list[Violation]:
-    if bot is not None:
-        return []
-    if name:
-        return [Violation(field, "is not a bot of this gateway")]
-    return [Violation(field, "is empty, but the caller may use several bots")]
 
 
 def _build_not_found() -> RpcFailure:

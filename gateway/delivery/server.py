@@ -12,7 +12,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
 
-from gateway.delivery.handlers import SERVICE_NAME, DeliveryHandlers
+from gateway.delivery.handlers import (
+    BROADCAST_SERVICE_NAME,
+    SERVICE_NAME,
+    DeliveryHandlers,
+)
 from gateway.delivery.tls import ServerTls, load_credentials
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.upload_size import MAX_BYTES_WITH_FILES
@@ -67,12 +71,13 @@ async def serve_deliveries(
         ),
         maximum_concurrent_rpcs=_MAX_CONCURRENT_RPCS,
     )
-    server.add_generic_rpc_handlers((handlers.generic_handler,))
+    server.add_generic_rpc_handlers(handlers.generic_handlers)
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(
         (
             SERVICE_NAME,
+            BROADCAST_SERVICE_NAME,
             health.SERVICE_NAME,
             reflection.SERVICE_NAME,
         ),
@@ -80,7 +85,7 @@ async def serve_deliveries(
     )
     _listen(server, address)
     await server.start()
-    for service in ("", SERVICE_NAME):
+    for service in ("", SERVICE_NAME, BROADCAST_SERVICE_NAME):
         await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
     try:
         yield

@@ -86,6 +86,8 @@ class Delivery(Struct, frozen=True, kw_only=True, eq=False, array_like=True):
     collapse_key: str = ""
     repeat_if_doubtful: bool = True
     report: ReportPolicy = ReportPolicy.NONE
+    broadcast_id: str = ""
+    """The broadcast to which it belongs; empty for a delivery of its own."""
 
 
 class SentPart(Struct, frozen=True, array_like=True):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
@@ -32,6 +33,8 @@ class WaitingDelivery(NamedTuple):
 
     delivery_id: str
     ordering_key: str
+    delivery: Delivery | None = None
+    """The delivery for a recipient of a broadcast; None for one that is stored."""
 
 
 class DeliveryStore(Protocol):
@@ -133,11 +136,14 @@ class DeliveryStore(Protocol):
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Remove a delivery that ended, save its record, and return the next mail.
 
         As `MailboxStore.commit`, and in the same step: the record gets its final state,
-        and a report is stored if the delivery asked for one.
+        and a report is stored if the delivery asked for one. The end of the delivery
+        for a `recipient` of a broadcast is counted there; with the result SCHEDULED the
+        recipient waits again, unless a call was begun: then it is counted as doubtful.
 
         Raises:
             LeaseLost: the lease's token is not the current one; nothing was changed.

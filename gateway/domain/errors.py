@@ -67,6 +67,10 @@ class StoreFull(StoreUnavailable):
     """The store answers, but has no space left."""
 
 
+class BroadcastsUnsupported(StoreError):
+    """The store keeps no broadcasts."""
+
+
 class IdempotencyKeyReused(StoreError):
     """The idempotency key of a delivery was used before with another request."""
 

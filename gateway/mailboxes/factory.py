@@ -10,16 +10,19 @@ from typing import NamedTuple
 from msgspec import structs
 
 from gateway.background import BackgroundTasks
+from gateway.domain.broadcast_store import BroadcastStore
 from gateway.domain.contract_history import ContractHistory
 from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import CancellationBus, Clock, SharedCooldowns
 from gateway.mailboxes.contract_history import RedisContractHistory
 from gateway.mailboxes.failover import FailoverMailboxStore
+from gateway.mailboxes.memory.broadcasts import MemoryBroadcastStore
 from gateway.mailboxes.memory.dead_letters import DEFAULT_MEMORY_LIMITS
 from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.memory.recipients import MemoryRecipientIndex
+from gateway.mailboxes.no_broadcasts import NoBroadcasts
 from gateway.mailboxes.polling_lease import LocalPollingLease, RedisPollingLease
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.connection_factory import (
@@ -68,6 +71,7 @@ class OpenedMailboxes(NamedTuple):
         recipients: the users to whom deliveries may go.
         contract_history: the contracts that all gateways with this Redis serve; None
             without Redis.
+        broadcasts: the broadcasts whose deliveries go into the mailboxes.
     """
 
     mailboxes: WorkerMailboxes
@@ -78,6 +82,7 @@ class OpenedMailboxes(NamedTuple):
     deliveries: DeliveryStore
     recipients: RecipientIndex
     contract_history: ContractHistory | None
+    broadcasts: BroadcastStore
 
 
 @asynccontextmanager
@@ -136,6 +141,7 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                 opened.deliveries,
                 opened.recipients,
                 None,
+                NoBroadcasts(),
             )
         return
     store_clock = StoreClock(clock)
@@ -156,15 +162,17 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                     " and unfinished updates that a webhook received"
                 },
             )
+            deliveries = MemoryDeliveryStore(memory_store, clock, limit=limit)
             yield OpenedMailboxes(
                 memory_store,
                 LocalCancellationBus(),
                 lambda _: LocalPollingLease(),
                 lambda _: LocalCooldowns(),
                 clock,
-                MemoryDeliveryStore(memory_store, clock, limit=limit),
+                deliveries,
                 MemoryRecipientIndex(max_sessions),
                 None,
+                MemoryBroadcastStore(deliveries, clock),
             )
         else:
             await _log_durability_warnings(url)
@@ -222,6 +230,7 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                     RedisContractHistory(
                         client, keys, scripts.add_generation, signatures
                     ),
+                    redis_store.broadcasts,
                 )
     finally:
         if memory_store.in_memory:

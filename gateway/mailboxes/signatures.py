@@ -38,6 +38,7 @@ class Purpose(StrEnum):
     DELIVERY_RECORD = "record"
     RECIPIENT = "recipient"
     CONTRACTS = "contracts"
+    BROADCAST = "broadcast"
 
 
 class StoreSignatures:

@@ -1,6 +1,6 @@
 """Builders of deliveries with messages, and of what processes them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage
@@ -11,9 +11,13 @@ from botgateway.delivery.v1.delivery_service_pb2 import (
     SendRequest,
 )
 
-from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
+from gateway.actors.deliveries.delivery_processor import (
+    DeliveryProcessor,
+    OpenBroadcasts,
+)
 from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
 from gateway.actors.deliveries.delivery_sender import DeliverySender
+from gateway.domain.broadcast import BroadcastState
 from gateway.domain.delivery import Delivery, DeliveryKind, DeliveryResult
 from gateway.domain.delivery_store import DeliveryStore
 from gateway.domain.message_handles import MessageHandle, MessageHandles
@@ -98,18 +102,31 @@ def build_call_delivery(
     )
 
 
+class FakeOpenBroadcasts:
+    """The states of broadcasts, as a test sets them."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, BroadcastState] = {}
+
+    async def list_open_broadcasts(self) -> Mapping[str, BroadcastState]:
+        """Return the states."""
+        return self.states
+
+
 def build_delivery_processor(
     messenger: Messenger,
     services: ServiceRouter,
     store: DeliveryStore,
     clock: Clock,
     observe: Callable[[Delivery, DeliveryResult, float], None] = lambda *_: None,
+    broadcasts: OpenBroadcasts | None = None,
 ) -> DeliveryProcessor:
     """Put together what processes deliveries."""
     return DeliveryProcessor(
         store,
         DeliveryRenderer(messenger, services, HANDLES),
         DeliverySender(messenger, store, clock, patience=PATIENCE),
+        broadcasts=broadcasts or FakeOpenBroadcasts(),
         clock=clock,
         observe_delivery=observe,
     )

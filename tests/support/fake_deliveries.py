@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
@@ -30,6 +31,8 @@ class FakeDeliveryStore:
         self.records: dict[str, DeliveryRecord] = {}
         self.committed: list[bytes] = []
         self.dead_letters: list[str] = []
+        self.recipients: list[BroadcastRecipient | None] = []
+        """The recipients of broadcasts whose ends were committed."""
         self.begun: list[int] = []
         """The parts that were begun, in their order."""
         self.is_leased = False
@@ -139,6 +142,7 @@ class FakeDeliveryStore:
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Remove the first mail and keep the end of its delivery."""
         self._check(lease)
@@ -155,6 +159,7 @@ class FakeDeliveryStore:
         if dead_letter_reason is not None:
             self.dead_letters.append(dead_letter_reason)
         self.committed.append(state)
+        self.recipients.append(recipient)
         if self._mails and not release:
             return self._mails[0]
         self.is_leased = False

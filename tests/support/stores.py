@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from gateway.domain.broadcast_store import BroadcastStore
 from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.ports import MailboxStore
 from gateway.domain.update import DeadLetter
+from gateway.mailboxes.memory.broadcasts import MemoryBroadcastStore
 from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.memory.recipients import MemoryRecipientIndex
@@ -53,6 +55,10 @@ class Store(Protocol):
     @property
     def deliveries(self) -> DeliveryStore:
         """The deliveries in these mailboxes."""
+
+    @property
+    def broadcasts(self) -> BroadcastStore:
+        """The broadcasts whose deliveries go into these mailboxes."""
 
     @property
     def recipients(self) -> RecipientIndex:
@@ -102,6 +108,7 @@ class MemoryStore:
             dead_letters=LETTERS,
         )
         self.deliveries = deliveries(self.mailboxes, self.clock, limit=LIMIT)
+        self.broadcasts = MemoryBroadcastStore(self.deliveries, self.clock)
         self.recipients = MemoryRecipientIndex(1000)
 
     async def pass_time(self, seconds: float) -> None:

@@ -7,7 +7,8 @@ goes to the dead letters, and the actor continues.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from msgspec import structs
 
@@ -18,6 +19,7 @@ from gateway.actors.deliveries.delivery_renderer import (
 )
 from gateway.actors.deliveries.delivery_sender import DeliverySender
 from gateway.actors.leases import ActorLease
+from gateway.domain.broadcast import BroadcastState, get_recipient
 from gateway.domain.delivery import (
     Delivery,
     DeliveryKind,
@@ -38,6 +40,23 @@ logger = logging.getLogger(__name__)
 _DEAD_LETTER_REASONS = frozenset({Outcome.CRASHED, Outcome.POISON})
 """The reasons of a failure that make the mail a dead letter."""
 
+_STOPS: Mapping[BroadcastState | None, DeliveryResult] = {
+    BroadcastState.PAUSED: DeliveryResult(state=DeliveryState.SCHEDULED),
+    BroadcastState.CANCELLED: DeliveryResult(
+        state=DeliveryState.CANCELLED, reason="cancelled"
+    ),
+}
+"""The results of the deliveries of a broadcast that was stopped: with the first one the
+recipient waits again."""
+
+
+class OpenBroadcasts(Protocol):
+    """The part of `BroadcastStore` that shows whether to send something."""
+
+    async def list_open_broadcasts(self) -> Mapping[str, BroadcastState]:
+        """See `BroadcastStore`."""
+
+
 ObserveDelivery = Callable[[Delivery, DeliveryResult, float], None]
 """Called with each delivery that ended, its result, and the seconds from its acceptance
 or its earliest time to its end."""
@@ -52,12 +71,14 @@ class DeliveryProcessor:
         renderer: DeliveryRenderer,
         sender: DeliverySender,
         *,
+        broadcasts: OpenBroadcasts,
         clock: Clock,
         observe_delivery: ObserveDelivery,
     ) -> None:
         self._store = store
         self._renderer = renderer
         self._sender = sender
+        self._broadcasts = broadcasts
         self._clock = clock
         self._observe_delivery = observe_delivery
 
@@ -92,7 +113,11 @@ class DeliveryProcessor:
             await lease.begin_step()
             result = await self._carry_out(delivery, state, lease)
             await lease.end_step()
-        is_dead_letter = result.reason in _DEAD_LETTER_REASONS
+        # The failures of a broadcast are listed there. They are not replayed, so that
+        # no end is counted twice.
+        is_dead_letter = (
+            result.reason in _DEAD_LETTER_REASONS and not delivery.broadcast_id
+        )
         mailbox_lease.is_committing = True
         next_mail = await self._store.commit_delivery(
             mailbox_lease,
@@ -101,10 +126,13 @@ class DeliveryProcessor:
             result,
             dead_letter_reason=result.reason if is_dead_letter else None,
             release=should_release(),
+            recipient=get_recipient(delivery),
         )
         mailbox_lease.is_committing = False
         if mailbox_lease.owner_losses:
             lease.clear_suspicion()
+        if not result.state.is_final:  # its recipient waits again
+            return next_mail
         start = max(delivery.accepted_at, delivery.not_before or 0)
         self._observe_delivery(delivery, result, max(0.0, self._clock.now() - start))
         return next_mail
@@ -113,6 +141,11 @@ class DeliveryProcessor:
         self, delivery: Delivery, state: UserState, lease: ActorLease
     ) -> DeliveryResult:
         """Carry out a delivery, and return its result."""
+        if delivery.broadcast_id:
+            states = await self._broadcasts.list_open_broadcasts()
+            stopped = _STOPS.get(states.get(delivery.broadcast_id))
+            if stopped is not None:
+                return stopped
         # Other calls may fail with a 403 because of another chat than that of the user.
         needs_user = delivery.chat_id > 0 and delivery.kind is DeliveryKind.SEND
         if needs_user and state.is_blocked:

@@ -5,13 +5,14 @@ makes every method atomic.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush, nsmallest
 from itertools import islice
 from math import inf
 
 from msgspec import Struct, structs
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import (
     RECORD_SECONDS,
     Delivery,
@@ -32,6 +33,9 @@ from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 
 FULL_RETRY_SECONDS = 1.0
 """The delay before a scheduled delivery tries again to enter a full mailbox."""
+
+EndRecipient = Callable[[BroadcastRecipient, DeliveryResult, bool], None]
+"""Counts the end of the delivery for a recipient, and whether it was begun."""
 
 
 class _Entry(Struct, eq=False):
@@ -68,6 +72,7 @@ class MemoryDeliveryStore:
         self._last_collapsible: dict[tuple[str, str, str], str] = {}
         """The id of the last delivery with an ordering key, caller and collapse key."""
         self._reports: dict[str, DeliveryRecord] = {}
+        self._end_recipient: EndRecipient = lambda *_: None
 
     async def put_delivery(
         self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
@@ -171,6 +176,7 @@ class MemoryDeliveryStore:
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Remove a delivery that ended. See `DeliveryStore.commit_delivery`."""
         entry = self._entries.get(delivery_id)
@@ -183,7 +189,11 @@ class MemoryDeliveryStore:
             ):
                 return None  # this commit took effect earlier
             raise LeaseLost("the lease's token is not the mailbox's current one")
-        if entry is not None and not entry.record.state.is_final:
+        if entry is not None and recipient is not None:
+            del self._entries[delivery_id]
+            is_begun = entry.record.state is DeliveryState.SENDING
+            self._end_recipient(recipient, result, is_begun)
+        elif entry is not None and not entry.record.state.is_final:
             entry.owner = lease.token
             self._end(entry, result)
         return self._mailboxes.finish(
@@ -235,6 +245,23 @@ class MemoryDeliveryStore:
         self._bulk.pop(waiting.delivery_id, None)
         self._enter(entry)
         return True
+
+    def set_recipient_callback(self, end_recipient: EndRecipient) -> None:
+        """Set what counts the ends of deliveries for recipients of broadcasts."""
+        self._end_recipient = end_recipient
+
+    def enter_recipient(
+        self, delivery: Delivery, *, acquire: bool
+    ) -> MailboxLease | DeliveryPutResult:
+        """Put the delivery for a recipient of a broadcast into its mailbox.
+
+        Its record is removed at its end: nobody can ask for it.
+        """
+        if self._is_full(delivery.ordering_key):
+            return DeliveryPutResult.FULL
+        record = _make_record(delivery, self._clock.now())
+        self._entries[delivery.delivery_id] = _Entry(delivery, record)
+        return self._append(delivery, acquire=acquire)
 
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
         """Return the oldest reports that nobody has confirmed."""

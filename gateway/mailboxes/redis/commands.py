@@ -24,7 +24,7 @@ _STATE_TTL = b"%d" % STATE_TTL
 _SUSPECT_PAUSES_MS = tuple(round(seconds * 1000) for seconds in SUSPECT_PAUSES)
 
 # Encoded once, because encoding a number costs half a microsecond.
-_KEY_COUNTS = tuple(b"%d" % count for count in range(11))
+_KEY_COUNTS = tuple(b"%d" % count for count in range(70))
 
 PROBE_TTL_MS = 1000
 """How long the key of a write probe exists. Nothing reads it."""

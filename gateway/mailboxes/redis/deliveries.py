@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
@@ -304,6 +305,7 @@ class RedisDeliveryStore:
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Remove a delivery that ended. See `DeliveryStore.commit_delivery`."""
         command = self._commands.commit_delivery(
@@ -314,6 +316,7 @@ class RedisDeliveryStore:
             release=release,
             dead_letter_reason=dead_letter_reason,
             now=self._clock.now() if dead_letter_reason else 0.0,
+            recipient=recipient,
         )
         reply = await self._executor.execute(command)
         origin = self._replays.find_origin(lease, delivery_id)
@@ -321,10 +324,16 @@ class RedisDeliveryStore:
             if dead_letter_reason is None and self._replays.may_have_lost_begin(
                 lease, delivery_id
             ):
-                await self._end_uncommitted(lease, delivery_id, result, origin)
+                await self._end_uncommitted(
+                    lease, delivery_id, result, origin, recipient
+                )
             raise LeaseLost("the lease's token is not the mailbox's current one")
-        self._replays.remember_end(lease.ordering_key, delivery_id, result, origin)
-        self._idempotency_keys.expire(delivery_id)
+        if result.state.is_final:
+            self._replays.remember_end(
+                lease.ordering_key, delivery_id, result, origin, "", recipient
+            )
+        if recipient is None:
+            self._idempotency_keys.expire(delivery_id)
         if not isinstance(reply, bytes):
             return None
         if self._replay_buffer.is_paused:  # an update with a lower id may be replayed
@@ -473,12 +482,16 @@ class RedisDeliveryStore:
         delivery_id: str,
         result: DeliveryResult,
         origin: RecordOrigin,
+        recipient: BroadcastRecipient | None,
     ) -> None:
         """End a delivery whose lease is lost, unless another owner has begun a call.
 
         A Redis that lost its last second may have lost the lease.
         """
-        arguments = lease.ordering_key, delivery_id, result, origin, lease.token
+        if not result.state.is_final:
+            return
+        key, token = lease.ordering_key, lease.token
+        arguments = key, delivery_id, result, origin, token, recipient
         self._replays.remember_end(*arguments)
         await self._executor.execute(self._commands.end_delivery(*arguments))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import (
     RECORD_SECONDS,
     Delivery,
@@ -26,6 +27,11 @@ from gateway.mailboxes.redis.commands import call_script
 from gateway.mailboxes.redis.idempotency_commands import IdempotencyCommandFactory
 from gateway.mailboxes.redis.keys import RedisKeys, ShardKeys
 from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.redis.recipient_commands import (
+    RECIPIENT_RECORD_MS,
+    end_recipient,
+    make_count,
+)
 from gateway.mailboxes.serialization import DeadLetterLimits
 from gateway.mailboxes.signatures import StoreSignatures
 
@@ -254,10 +260,15 @@ class DeliveryCommandFactory:
         release: bool,
         dead_letter_reason: str | None,
         now: float,
+        recipient: BroadcastRecipient | None,
     ) -> RedisCommand:
         """Remove a delivery that ended, save its record and the state."""
         key = lease.ordering_key.encode()
         shard = self._keys.get_shard(key)
+        keys: tuple[bytes, ...] = ()
+        counted: tuple[Argument, ...] = ()
+        if recipient is not None:
+            keys, counted = make_count(shard, key, recipient, result)
         return call_script(
             self._scripts.commit_delivery,
             shard,
@@ -269,6 +280,7 @@ class DeliveryCommandFactory:
                 shard.dead_letters,
                 shard.record_prefix + delivery_id.encode(),
                 shard.reports,
+                *keys,
             ),
             key,
             delivery_id,
@@ -282,7 +294,8 @@ class DeliveryCommandFactory:
             self._retention_ms,
             result.state.value,
             self._encode_result(delivery_id, lease.ordering_key, result),
-            _RECORD_MS,
+            _RECORD_MS if recipient is None else RECIPIENT_RECORD_MS,
+            *counted,
         )
 
     def replay_begin(
@@ -324,6 +337,7 @@ class DeliveryCommandFactory:
         result: DeliveryResult,
         origin: RecordOrigin = UNKNOWN_ORIGIN,
         uncommitted_token: str = "",
+        recipient: BroadcastRecipient | None = None,
     ) -> RedisCommand:
         """End a delivery again, if Redis has lost its end.
 
@@ -335,7 +349,19 @@ class DeliveryCommandFactory:
             uncommitted_token: the token of an owner whose commit was refused: then
                 nothing changes if another owner has begun a call. An empty string if
                 the end was committed.
+            recipient: the recipient of a broadcast for whom it was.
         """
+        if recipient is not None:
+            return end_recipient(
+                self._scripts.end_recipient,
+                self._keys.get_shard(ordering_key.encode()),
+                ordering_key.encode(),
+                delivery_id,
+                recipient=recipient,
+                result=result,
+                encoded_result=self._encode_result(delivery_id, ordering_key, result),
+                uncommitted_token=uncommitted_token,
+            )
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(

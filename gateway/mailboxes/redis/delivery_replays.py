@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from msgspec import Struct, structs
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import Delivery, DeliveryResult, SentPart
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import Clock
@@ -151,13 +152,19 @@ class DeliveryReplays:
         result: DeliveryResult,
         origin: RecordOrigin = UNKNOWN_ORIGIN,
         uncommitted_token: str = "",
+        recipient: BroadcastRecipient | None = None,
     ) -> None:
         """Remember the end of a delivery. See `DeliveryCommandFactory.end_delivery`."""
 
         def replay() -> Sequence[RedisCommand]:
             return (
                 self._commands.end_delivery(
-                    ordering_key, delivery_id, result, origin, uncommitted_token
+                    ordering_key,
+                    delivery_id,
+                    result,
+                    origin,
+                    uncommitted_token,
+                    recipient,
                 ),
             )
 

@@ -59,6 +59,22 @@ once per user are letters, because Redis keeps a key of every idle user.
     contracts         hash        in shard 0, the latest signed generations of the
                                   contracts by number, and in "current" the number of
                                   the one that all gateways serve. No expiry.
+    broadcasts        sorted set  the ids of all broadcasts, with the times in ms at
+                                  which their keys expire; in the first shard, as the
+                                  next two. An entry is removed after that time.
+    open_broadcasts   hash        the ids and states of the broadcasts that have
+                                  something left to do. No expiry.
+    b:id              hash        a broadcast: its signed definition, its state and when
+                                  that changed. This key and the next three expire
+                                  some time after the broadcast.
+    w:id:part         set         the chat ids of recipients of a broadcast who wait. It
+                                  is in the shard of the recipients. A shard has many
+                                  such sets, because Redis stores small ones compactly.
+    n:id              hash        the numbers of recipients of a broadcast in this shard
+                                  by what became of them; see
+                                  `lua/recipient_counts.lua`.
+    f:id              list        recipients of a broadcast in this shard whose delivery
+                                  was blocked, failed or is doubtful, with the reasons.
     recipients:bot:n  hash        internal user ids of a bot, with the signed Telegram
                                   ids of the users. There are many such hashes, because
                                   Redis stores small ones compactly. No expiry.
@@ -78,6 +94,10 @@ from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 RECIPIENT_PARTS = 256
 """The number of hashes with the recipients of a bot in each shard. With a million users
 each has about 60 entries; Redis stores up to 128 compactly."""
+
+WAITING_PARTS = 64
+"""The number of sets with the waiting recipients of a broadcast in each shard. With
+`MAX_RECIPIENTS` each has about 370 members; Redis stores up to 512 compactly."""
 
 
 class ShardKeys(NamedTuple):
@@ -100,6 +120,12 @@ class ShardKeys(NamedTuple):
     scheduled: bytes
     reports: bytes
     recipients_prefix: bytes
+    broadcasts: bytes
+    open_broadcasts: bytes
+    broadcast_prefix: bytes
+    waiting_prefix: bytes
+    counts_prefix: bytes
+    failures_prefix: bytes
 
     def mailbox_key(self, ordering_key: bytes) -> bytes:
         """Return the key of a mailbox."""
@@ -108,6 +134,18 @@ class ShardKeys(NamedTuple):
     def state_key(self, ordering_key: bytes) -> bytes:
         """Return the key of a user's state."""
         return self.state_prefix + ordering_key
+
+    def waiting_key(self, broadcast_id: bytes, ordering_key: bytes) -> bytes:
+        """Return the key of the set in which a recipient of a broadcast waits."""
+        part = crc32(ordering_key) // SHARD_COUNT % WAITING_PARTS
+        return b"%b%b:%d" % (self.waiting_prefix, broadcast_id, part)
+
+    def list_waiting_keys(self, broadcast_id: bytes) -> tuple[bytes, ...]:
+        """Return the keys of the sets in which recipients of a broadcast wait."""
+        return tuple(
+            b"%b%b:%d" % (self.waiting_prefix, broadcast_id, part)
+            for part in range(WAITING_PARTS)
+        )
 
 
 class RedisKeys:
@@ -187,4 +225,10 @@ def _make_shard_keys(prefix: str, number: int) -> ShardKeys:
         scheduled=make_key("scheduled"),
         reports=make_key("reports"),
         recipients_prefix=make_key("recipients:"),
+        broadcasts=make_key("broadcasts"),
+        open_broadcasts=make_key("open_broadcasts"),
+        broadcast_prefix=make_key("b:"),
+        waiting_prefix=make_key("w:"),
+        counts_prefix=make_key("n:"),
+        failures_prefix=make_key("f:"),
     )

@@ -22,6 +22,8 @@ from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
 from gateway.domain.ports import Clock, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import make_fencing_tokens
+from gateway.mailboxes.redis.broadcast_commands import BroadcastCommandFactory
+from gateway.mailboxes.redis.broadcasts import RedisBroadcastStore
 from gateway.mailboxes.redis.client.command import (
     RedisClient,
     consume_exception,
@@ -121,6 +123,17 @@ class RedisMailboxStore:
             tokens=self._tokens,
         )
         """The deliveries in these mailboxes."""
+        self.broadcasts = RedisBroadcastStore(
+            client,
+            self._executor,
+            BroadcastCommandFactory(keys, scripts, limit, lease_seconds, signatures),
+            self._leases,
+            replay_buffer=self._replay_buffer,
+            clock=clock,
+            signatures=signatures,
+            tokens=self._tokens,
+        )
+        """The broadcasts whose deliveries go into these mailboxes."""
         self.recipients = RedisRecipientIndex(client, self._executor, keys, signatures)
         """The users to whom deliveries may go."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
@@ -121,6 +122,7 @@ class SqliteDeliveryStore:
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Remove a delivery that ended. See `DeliveryStore.commit_delivery`."""
         following, expires_at = await self._runner.execute_until_done(

@@ -16,12 +16,17 @@ from grpc import aio
 
 from gateway.delivery.authentication import Access, AnonymousAccess
 from gateway.delivery.bots import DeliveryBot
+from gateway.delivery.broadcasts.rpcs import BroadcastRpcs
 from gateway.delivery.handlers import DeliveryHandlers
 from gateway.delivery.quotas import CallerQuotas
 from gateway.delivery.rpcs import DeliveryRpcs
 from gateway.delivery.server import ServerAddress, serve_deliveries
 from gateway.delivery.tls import ServerTls
+from gateway.domain.broadcast_store import BroadcastStore
 from gateway.domain.message_handles import MessageHandles
+from gateway.mailboxes.memory.broadcasts import MemoryBroadcastStore
+from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from tests.support.fake_delivery_records import FakeDeliveries
 from tests.support.fakes import FakeClock
 from tests.support.tcp_ports import free_ports
@@ -44,6 +49,7 @@ class Harness:
     clock: FakeClock
     handlers: DeliveryHandlers
     port: int
+    broadcasts: BroadcastStore
     rpcs: list[tuple[str, str]] = field(default_factory=list)
     """Method and status of each rpc that ended."""
 
@@ -82,6 +88,27 @@ def make_rpcs(
     )
 
 
+def make_broadcast_store(clock: FakeClock) -> MemoryBroadcastStore:
+    """Make a store of broadcasts, in memory."""
+    mailboxes = MemoryMailboxStore(clock, limit=9, max_sessions=9)
+    return MemoryBroadcastStore(MemoryDeliveryStore(mailboxes, clock, limit=9), clock)
+
+
+def make_broadcast_rpcs(
+    store: BroadcastStore,
+    clock: FakeClock,
+    bots: Sequence[DeliveryBot],
+    workers: int = 1,
+) -> BroadcastRpcs:
+    """Make the rpcs for broadcasts."""
+    return BroadcastRpcs(
+        store,
+        list_bots=lambda: bots,
+        quotas=CallerQuotas(workers, clock.uptime),
+        now=clock.now,
+    )
+
+
 @contextlib.asynccontextmanager
 async def serve(
     access: Access | None = None,
@@ -94,16 +121,18 @@ async def serve(
 ) -> AsyncIterator[Harness]:
     """Serve inside the block."""
     store, clock = FakeDeliveries(), FakeClock()
+    broadcasts = make_broadcast_store(clock)
     rpcs: list[tuple[str, str]] = []
     handlers = DeliveryHandlers(
         make_rpcs(store, clock, bots, workers, call_methods),
+        make_broadcast_rpcs(broadcasts, clock, bots, workers),
         access or AnonymousAccess(),
         lambda method, status, _: rpcs.append((method, status)),
     )
     (port,) = free_ports(1)
     address = ServerAddress(host="127.0.0.1", port=port, tls=tls)
     async with serve_deliveries(address, handlers, drain_seconds=drain_seconds):
-        yield Harness(store, clock, handlers, port, rpcs)
+        yield Harness(store, clock, handlers, port, broadcasts, rpcs)
 
 
 def make_send(

@@ -90,6 +90,17 @@ async def delivery_store(open_delivery_store: OpenStore) -> AsyncIterator[Store]
         yield opened
 
 
+@pytest.fixture(
+    params=[name for name in STORES if name not in {"sqlite", "failed over"}]
+)
+async def broadcast_store(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, long_pauses: None
+) -> AsyncIterator[Store]:
+    """Open an empty store that keeps broadcasts."""
+    async with _choose_store(request, monkeypatch)() as opened:
+        yield opened
+
+
 @pytest.fixture
 async def store(open_store: OpenStore) -> AsyncIterator[Store]:
     """Open an empty store."""

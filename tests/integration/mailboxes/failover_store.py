@@ -102,6 +102,7 @@ class FailedBackStore:
         self.mailboxes = worker.mailboxes
         self.durable = worker.durable
         self.deliveries: DeliveryStore = worker.durable.deliveries
+        self.broadcasts = worker.durable.broadcasts
         self.recipients: RecipientIndex = worker.durable.recipients
         self.pass_time = store.pass_time
         self.tell_time = store.tell_time
@@ -138,6 +139,7 @@ class FailedOverStore:
         self.clock = worker.clock
         self.mailboxes = worker.mailboxes
         self.deliveries: DeliveryStore = worker.durable.deliveries
+        self.broadcasts = worker.durable.broadcasts
         self.recipients: RecipientIndex = worker.durable.recipients
         self._memory = worker.memory
 

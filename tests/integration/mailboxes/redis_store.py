@@ -13,6 +13,7 @@ import pytest
 from fakeredis import FakeServer
 
 from gateway.background import BackgroundTasks
+from gateway.domain.broadcast_store import BroadcastStore
 from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.redis.client.cluster import ClusterClient
@@ -45,7 +46,8 @@ for _, key in ipairs(redis.call('KEYS', '*:pending')) do
   local all = redis.call('ZRANGE', key, 0, -1)
   for _, mailbox in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], mailbox) end
 end
-for _, pattern in ipairs({'*:s:*', '*:d:*', '*:i:*', '*:c:*', '*:reports'}) do
+for _, pattern in ipairs({'*:s:*', '*:d:*', '*:i:*', '*:c:*', '*:b:*', '*:w:*',
+  '*:n:*', '*:f:*', '*:reports'}) do
   for _, key in ipairs(redis.call('KEYS', pattern)) do
     local ttl = redis.call('PTTL', key)
     local left = ttl - ARGV[1]
@@ -135,6 +137,7 @@ class RedisStore:
             dead_letters=LETTERS,
         )
         self.deliveries: DeliveryStore = self.mailboxes.deliveries
+        self.broadcasts: BroadcastStore = self.mailboxes.broadcasts
         self.recipients: RecipientIndex = self.mailboxes.recipients
         self.start = time.monotonic()
         """From when on the clocks of the worker and of Redis are held together."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gateway.domain.update import DeadLetter
+from gateway.mailboxes.no_broadcasts import NoBroadcasts
 from gateway.mailboxes.sqlite.database import FILE_NAME
 from gateway.mailboxes.sqlite.dead_letters import iterate_dead_letters
 from gateway.mailboxes.sqlite.store import SqliteFile, SqliteStore, open_sqlite_store
@@ -29,6 +30,7 @@ class SqliteTestStore:
         self.clock = clock
         self.mailboxes = opened.mailboxes
         self.deliveries = opened.deliveries
+        self.broadcasts = NoBroadcasts()
         self.recipients = opened.recipients
         self.runner = opened.runner
         self._file = directory / FILE_NAME

@@ -15,7 +15,7 @@ from gateway.domain.delivery import (
     ReportPolicy,
     SentPart,
 )
-from gateway.domain.delivery_store import DeliveryPutResult
+from gateway.domain.delivery_store import DeliveryPutResult, WaitingDelivery
 from gateway.domain.errors import IdempotencyKeyReused, LeaseLost
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import PutResult
@@ -649,7 +649,7 @@ class TestBulk:
         await put(store, 2)
         await store.pass_time(1)
         (waiting,) = await store.deliveries.list_bulk_deliveries(9)
-        assert waiting == (id_of(1), "7")
+        assert waiting == WaitingDelivery(id_of(1), "7")
         assert await store.deliveries.enter_bulk_delivery(waiting)
         assert not await store.deliveries.enter_bulk_delivery(waiting)
         assert await store.deliveries.list_bulk_deliveries(9) == []

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from gateway.domain.broadcast import BroadcastRecipient
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
@@ -43,6 +44,7 @@ class CommitsUnderAnyToken(MemoryMailboxStore):
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Commit under the current token, whatever the lease's is."""
         mailbox = self._leased.get(lease.ordering_key)
@@ -140,6 +142,7 @@ class ForgetsTheState(MemoryMailboxStore):
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Save nothing."""
         return await super().commit(
@@ -325,6 +328,7 @@ class ForgetsEndedDeliveries(MemoryDeliveryStore):
         *,
         dead_letter_reason: str | None = None,
         release: bool = False,
+        recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
         """Forget the delivery."""
         following = await super().commit_delivery(

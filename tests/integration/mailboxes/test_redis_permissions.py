@@ -14,6 +14,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
+from gateway.domain.broadcast import (
+    BroadcastState,
+    build_recipient_delivery,
+    get_recipient,
+)
 from gateway.domain.contract_history import ContractGeneration
 from gateway.domain.delivery import DeliveryResult, DeliveryState, ReportPolicy
 from gateway.domain.mailbox_lease import MailboxLease
@@ -24,7 +29,7 @@ from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from tests.factories import build_delivery, build_envelope
+from tests.factories import build_broadcast, build_delivery, build_envelope
 from tests.support.deployment import documents, pod
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import KEYS, PREFIX, SIGNATURES
@@ -84,6 +89,7 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
         await keep_dead_letters(server, mailboxes)
         await send_deliveries(store)
         await accept_contracts(store)
+        await send_broadcast(store)
         durable = mailboxes._redis_store  # noqa: SLF001 - the failback calls it
         assert (
             len(await durable.find_writable_shards(range(SHARD_COUNT))) == SHARD_COUNT
@@ -187,6 +193,42 @@ async def accept_contracts(store: OpenedMailboxes) -> None:
     assert await history.add_generation(generation)
     assert await history.find_current_number() == 1
     assert await history.get_generation(1) == generation
+
+
+async def send_broadcast(store: OpenedMailboxes) -> None:
+    """Create, add, start, enter, end, let wait again, drop, count, list and close."""
+    broadcasts, deliveries = store.broadcasts, store.deliveries
+    broadcast = build_broadcast()
+    assert await broadcasts.create_broadcast(broadcast)
+    assert await broadcasts.add_recipients(broadcast, range(1, 301)) == 300
+    running, cancelled = BroadcastState.RUNNING, BroadcastState.CANCELLED
+    draft = {BroadcastState.DRAFT}
+    await broadcasts.change_state(broadcast.broadcast_id, running, draft)
+    assert len(await broadcasts.list_recipients(broadcast, 300)) > 250
+    waits = DeliveryResult(state=DeliveryState.SCHEDULED)
+    failed = DeliveryResult(state=DeliveryState.FAILED, reason="refused")
+    chosen = [(1, waits), *((number, failed) for number in range(2, 261))]
+    for chat_id, result in chosen:
+        delivery = build_recipient_delivery(broadcast, chat_id, time.time())
+        lease = await broadcasts.enter_recipient(delivery, acquire=True)
+        assert isinstance(lease, MailboxLease)
+        await deliveries.commit_delivery(
+            lease,
+            delivery.delivery_id,
+            b"state",
+            result,
+            recipient=get_recipient(delivery),
+        )
+    assert len(await broadcasts.list_failures(broadcast, 999)) == 259
+    assert len(await broadcasts.list_broadcasts(9)) == 1
+    dropped = await broadcasts.drop_recipients(broadcast, DeliveryState.CANCELLED)
+    assert dropped == 41
+    await broadcasts.change_state(
+        broadcast.broadcast_id, cancelled, {running}, is_open=False
+    )
+    assert await broadcasts.list_open_broadcasts() == {}
+    counts = await broadcasts.count_recipients(broadcast)
+    assert (counts.total, counts.failed, counts.cancelled) == (300, 259, 41)
 
 
 async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -> None:

@@ -177,6 +177,10 @@ def test_the_redis_keys_are_all_documented() -> None:
         "idempotency_prefix": "<delivery id>",
         "collapse_prefix": "<digest>",
         "recipients_prefix": "<bot id>:<n>",
+        "broadcast_prefix": "<broadcast id>",
+        "waiting_prefix": "<broadcast id>:<part>",
+        "counts_prefix": "<broadcast id>",
+        "failures_prefix": "<broadcast id>",
     }
     expected = [key + suffixes.get(name, "") for name, key in keys.items()]
     expected.append(KEYS.contracts[1].decode())

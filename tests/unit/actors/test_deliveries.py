@@ -17,6 +17,7 @@ from botgateway.delivery.v1.delivery_service_pb2 import Recipient
 from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.broadcast import BroadcastState
 from gateway.domain.delivery import (
     Delivery,
     DeliveryRecord,
@@ -40,6 +41,7 @@ from gateway.domain.user_state import decode_user_state, encode_user_state
 from tests.factories import TIME, USER
 from tests.support.deliveries import (
     PATIENCE,
+    FakeOpenBroadcasts,
     build_amendment_delivery,
     build_call_delivery,
     build_delivery_processor,
@@ -79,8 +81,14 @@ class Harness:
             return render(update, reply, edited_message_id=edited_message_id)
 
         self.messenger.render = watch  # type: ignore[method-assign]
+        self.broadcasts = FakeOpenBroadcasts()
         self.processor = build_delivery_processor(
-            self.messenger, self.services, self.store, self.clock, self._observe
+            self.messenger,
+            self.services,
+            self.store,
+            self.clock,
+            self._observe,
+            self.broadcasts,
         )
 
     def _observe(
@@ -886,3 +894,52 @@ async def test_a_lease_is_released_after_a_delivery_if_wanted(
     )
     assert mail is None
     assert harness.messenger.texts == ["one"]
+
+
+class TestBroadcasts:
+    """Deliveries of broadcasts, which can be stopped."""
+
+    async def test_a_running_broadcast_is_sent(self) -> None:
+        harness = Harness()
+        harness.broadcasts.states = {"news": BroadcastState.RUNNING}
+        await harness.put(build_message_delivery("hello", broadcast_id="news"))
+        await harness.serve()
+        assert harness.record().state is DeliveryState.SENT
+        (recipient,) = harness.store.recipients
+        assert recipient is not None
+        assert (recipient.broadcast_id, recipient.chat_id) == ("news", USER)
+
+    @pytest.mark.parametrize(
+        ("state", "end", "observed"),
+        [
+            (BroadcastState.PAUSED, DeliveryState.SCHEDULED, []),
+            (
+                BroadcastState.CANCELLED,
+                DeliveryState.CANCELLED,
+                [DeliveryState.CANCELLED],
+            ),
+        ],
+    )
+    async def test_a_stopped_broadcast_is_not(
+        self, state: BroadcastState, end: DeliveryState, observed: list[DeliveryState]
+    ) -> None:
+        """With the first end, its recipient waits again."""
+        harness = Harness()
+        harness.broadcasts.states = {"news": state}
+        await harness.put(build_message_delivery("hello", broadcast_id="news"))
+        await harness.serve()
+        assert harness.messenger.sent == []
+        assert harness.record().state is end
+        assert [it for _, it, _ in harness.ended] == observed
+
+    async def test_a_failure_is_no_dead_letter(self) -> None:
+        """The broadcast lists it, and a replay would count it twice."""
+        harness = Harness()
+        await harness.put(
+            build_message_delivery("hello", broadcast_id="news"),
+            build_message_delivery("hello", number=2),
+        )
+        harness.messenger.failures = [ValueError(), ValueError()]
+        await harness.serve()
+        assert harness.record().state is DeliveryState.FAILED
+        assert harness.store.dead_letters == ["crashed"]

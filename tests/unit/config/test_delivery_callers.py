@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.delivery_callers import (
+    METHODS,
     Caller,
     Callers,
     Quota,
@@ -62,7 +63,11 @@ callers:
     news = callers.by_token[hash_token("a-token-of-the-news")]
     assert callers.by_token[hash_token("a-token-of-billing")] is news
     assert callers.by_certificate == {"news.internal": news}
-    assert (news.bots, len(news.methods), news.quota) == (None, 5, Quota(0.5, 20))
+    assert (news.bots, len(news.methods), news.quota) == (
+        None,
+        len(METHODS),
+        Quota(0.5, 20),
+    )
     assert [it.name for it in callers.files] == ["callers.yaml", "token"]
 
 

@@ -27,9 +27,14 @@ _DELIVERY_SCRIPTS = frozenset(
         "replay_begin",
         "enter_delivery",
         "replay_delivery",
+        "enter_recipient",
+        "end_recipient",
     }
 )
 """The scripts that `delivery_record.lua` precedes."""
+
+_RECIPIENT_SCRIPTS = frozenset({"commit_delivery", "end_recipient"})
+"""The scripts that `recipient_counts.lua` precedes."""
 
 
 class Script(Struct, frozen=True):
@@ -65,6 +70,13 @@ class Scripts(Struct, frozen=True):
     replay_delivery: Script
     list_due: Script
     list_bulk: Script
+    create_broadcast: Script
+    change_broadcast: Script
+    add_recipients: Script
+    list_recipients: Script
+    enter_recipient: Script
+    end_recipient: Script
+    drop_recipients: Script
 
     @property
     def sources(self) -> list[bytes]:
@@ -79,6 +91,8 @@ def load_scripts() -> Scripts:
 
 def _load_script(name: str) -> Script:
     source = _read_file(name)
+    if name in _RECIPIENT_SCRIPTS:
+        source = _read_file("recipient_counts") + source
     if name in _DELIVERY_SCRIPTS:
         source = _read_file("delivery_record") + source
     # Redis identifies scripts by their SHA-1, which need not be secure here.

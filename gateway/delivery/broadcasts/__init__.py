@@ -1,0 +1,1 @@
+"""Broadcasts: the rpcs, and what lets the deliveries for recipients in."""
