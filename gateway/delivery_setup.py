@@ -156,6 +156,12 @@ async def open_delivery_server(
             rate=settings.delivery_bulk_rate,
             uptime=store.clock.uptime,
         )
+        metrics.add_labelled_gauge(
+            "gateway_open_broadcasts",
+            "Broadcasts that are not finished, by state, as the pacer sees them.",
+            "state",
+            lambda: source.open_counts,
+        )
         metrics.add_counter(
             "gateway_bulk_deliveries_entered",
             "Bulk deliveries that this worker let into mailboxes.",

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import click
 
-from gateway.background import BackgroundTasks
+from gateway.cli.opened_store import open_store
 from gateway.clock import SystemClock
 from gateway.config.settings import Settings, load_settings
 from gateway.domain.delivery import DeliveryRecord, DeliveryState
 from gateway.domain.delivery_store import DeliveryStore
 from gateway.domain.errors import ConfigurationError
-from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.redis.delivery_listing import open_delivery_listing
-from gateway.mailboxes.signatures import StoreSignatures
 from gateway.mailboxes.sqlite.store import SqliteFile, open_sqlite_store
 
 
@@ -137,20 +135,5 @@ async def _list_ids(settings: Settings, limit: int) -> list[str]:
 async def _run(
     settings: Settings, act: Callable[[DeliveryStore], Awaitable[None]]
 ) -> None:
-    async with (
-        BackgroundTasks() as background,
-        open_mailboxes(
-            settings.store_url,
-            SystemClock(),
-            StoreSignatures(settings.store_secrets),
-            key_prefix=settings.redis_key_prefix,
-            limit=settings.mailbox_limit,
-            max_sessions=settings.session_limit,
-            put_timeout=settings.store_patience,
-            dead_letter_seconds=settings.dead_letter_retention,
-            background=background,
-            data_dir=settings.data_dir,
-            synchronous=settings.data_synchronous,
-        ) as store,
-    ):
+    async with open_store(settings) as store:
         await act(store.deliveries)

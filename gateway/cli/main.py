@@ -19,6 +19,7 @@ import click
 from click.core import ParameterSource
 
 from gateway.cli.bot_commands import bots
+from gateway.cli.broadcast_commands import broadcasts
 from gateway.cli.conformance_command import conformance
 from gateway.cli.contract_commands import contracts
 from gateway.cli.diagnosis_commands import check, doctor
@@ -361,6 +362,7 @@ def _exit(_: int, __: FrameType | None) -> None:
 
 
 cli.add_command(bots)
+cli.add_command(broadcasts)
 cli.add_command(contracts)
 cli.add_command(check)
 cli.add_command(doctor)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,8 @@ from botgateway.delivery.v1.broadcast_service_pb2 import (
 from botgateway.delivery.v1.broadcast_service_pb2_grpc import BroadcastServiceStub
 from grpc import aio
 
-from tests.support.process import Process, serving_process
+from tests.support.gateway_harness import SECRET, TOKEN, running_gateway
+from tests.support.process import Process, run, serving_process
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until, wait_until_found
@@ -254,3 +256,91 @@ async def test_a_broadcast_goes_on_after_a_kill(redis: RedisServer) -> None:
             assert max(received.values()) == 1
             assert counts.sent + counts.doubtful == len(users)
             assert counts.sent <= len(received) <= counts.sent + counts.doubtful
+
+
+async def test_nothing_private_of_a_broadcast_leaves_by_a_side_door() -> None:
+    """No text or key in a log, a metric, a page or a failure."""
+    (port,) = free_ports(1)
+    async with (
+        running_gateway(delivery_port=port, reply_patience=0) as gateway,
+        connect(port) as client,
+    ):
+        gateway.simulator.fail("sendMessage", 400, description="Bad Request: hush")
+        gateway.simulator.fail("sendMessage", 403, description="Forbidden: hush")
+        request = CreateBroadcastRequest(
+            message=OutgoingMessage(text="hush"), idempotency_key="hush-1"
+        )
+        broadcast_id = (await client.CreateBroadcast(request)).broadcast_id
+        recipients = AddRecipientsRequest(
+            broadcast_id=broadcast_id, telegram_user_ids=[1001, 1002, 1003]
+        )
+        await client.AddRecipients(iter([recipients]))
+        await client.StartBroadcast(StartBroadcastRequest(broadcast_id=broadcast_id))
+        await wait_for_state(client, broadcast_id, BROADCAST_STATE_COMPLETED)
+        counts = (await get(client, broadcast_id)).counts
+        assert (counts.sent, counts.failed, counts.blocked) == (1, 1, 1)
+        request.message.text = "hush, other"
+        for call in (
+            client.CreateBroadcast(request),
+            client.CreateBroadcast(CreateBroadcastRequest(idempotency_key="hush\n")),
+            client.AddRecipients(iter([AddRecipientsRequest(broadcast_id="hush")])),
+        ):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await call
+            assert "hush" not in str(caught.value.details())
+        listed = await client.ListBroadcastFailures(
+            ListBroadcastFailuresRequest(broadcast_id=broadcast_id)
+        )
+        pages = [json.dumps(gateway.log()), str(listed)]
+        pages += [
+            (await gateway.get(path, ops=True))[1]
+            for path in ("/metrics", "/ready", "/health")
+        ]
+        assert "gateway_open_broadcasts" in pages[2]
+        for page in pages:
+            assert "hush" not in page
+
+
+async def test_an_operator_lists_shows_and_stops_broadcasts(redis: RedisServer) -> None:
+    settings = {"REDIS_URL": redis.url, "DELIVERY_BULK_RATE": "5"}
+    command = {"REDIS_URL": redis.url, "TELEGRAM_BOT_TOKEN": TOKEN}
+    command["TELEGRAM_WEBHOOK_SECRET"] = SECRET
+    users = range(3001, 3101)
+    async with serving_broadcasts(settings) as (_, client):
+        broadcast_id = await create(client, users, key="hush")
+        await client.StartBroadcast(StartBroadcastRequest(broadcast_id=broadcast_id))
+        for verb, state in (
+            ("pause", "paused"),
+            ("show", "paused"),
+            ("resume", "running"),
+            ("cancel", "cancelled"),
+        ):
+            code, output, errors = await run(
+                *("broadcasts", verb, broadcast_id), settings=command
+            )
+            assert (code, errors) == (0, "")
+            assert TEXT not in output
+            assert "hush" not in output
+            lines = dict(line.split(": ") for line in output.splitlines())
+            assert (lines["broadcast"], lines["state"]) == (broadcast_id, state)
+            assert lines["total"] == "100"
+            assert lines["progress"].endswith("% of 100")
+        code, output, errors = await run(
+            *("broadcasts", "resume", broadcast_id), settings=command
+        )
+        assert (code, errors) == (1, f"{broadcast_id}: it is cancelled\n")
+        code, output, errors = await run("broadcasts", "list", settings=command)
+        assert (code, errors) == (0, "")
+        assert output.startswith(broadcast_id)
+        assert "state=cancelled" in output
+        await wait_until_closed(client, broadcast_id)
+        code, output, errors = await run(
+            *("broadcasts", "show", "--watch", broadcast_id), settings=command
+        )
+        assert (code, errors) == (0, "")
+        assert "100 % of 100" in output
+        code, output, errors = await run(
+            *("broadcasts", "show", "A" * 16), settings=command
+        )
+        assert (code, output) == (1, "")
+        assert errors == f"{'A' * 16}: there is no such broadcast\n"

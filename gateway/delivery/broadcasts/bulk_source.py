@@ -5,6 +5,7 @@ pacer may call it for another second. A recipient enters once all the same, and 
 other steps may be repeated.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
@@ -36,6 +37,10 @@ class BulkSource:
         read_ahead: how many recipients of a broadcast to list at once. Those who are
             listed have still to be let in.
         now: returns the seconds since the epoch.
+
+    Attributes:
+        open_counts: the number of open broadcasts by state, as this worker saw them
+            last as the pacer.
     """
 
     def __init__(
@@ -53,11 +58,13 @@ class BulkSource:
         self._read_ahead = read_ahead
         self._now = now
         self._known: dict[str, Broadcast] = {}
+        self.open_counts: Counter[str] = Counter()
 
     async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
         """Return what waits: one of each broadcast and one bulk delivery in turn."""
         queues = [await self._deliveries.list_bulk_deliveries(limit)]
         open_broadcasts = await self._broadcasts.list_open_broadcasts()
+        self.open_counts = Counter(it.value for it in open_broadcasts.values())
         for broadcast_id, state in open_broadcasts.items():
             broadcast = await self._find(broadcast_id)
             if broadcast is not None:
