@@ -1,4 +1,4 @@
-"""The tutorial about a real bot, followed word by word with a simulated Telegram."""
+"""The tutorials with a service, followed word by word with a simulated Telegram."""
 
 import asyncio
 import os
@@ -14,14 +14,21 @@ from tests.support.process import ROOT, program, run
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until
 
-TUTORIAL = (ROOT / "docs" / "tutorials" / "real-bot.md").read_text()
+TUTORIALS = ROOT / "docs" / "tutorials"
+TUTORIAL = (TUTORIALS / "real-bot.md").read_text()
+FIRST_SERVICE = (TUTORIALS / "first-service.md").read_text()
+FOLLOWED = (
+    r"^(?:telegram-gateway (?:contracts export|contracts check|sandbox run) .+"
+    r"|export CONTRACTS=.+|export RUN='billing=python .+|sh compile\.sh)$"
+)
+"""Commands of the first service in Python. The others install, or run until Ctrl-C."""
 USER = 1001
 
 
-def find_file(name: str) -> str:
+def find_file(name: str, tutorial: str = TUTORIAL) -> str:
     """Return the block that follows the sentence "Create ... `name`"."""
     match = re.search(
-        rf"Create [^`]*`{re.escape(name)}`.*?```\w+\n(.*?)```", TUTORIAL, re.DOTALL
+        rf"Create [^`]*`{re.escape(name)}`.*?```\w+\n(.*?)```", tutorial, re.DOTALL
     )
     assert match is not None, name
     return match[1]
@@ -83,6 +90,26 @@ async def test_the_service_of_the_tutorial_answers_and_its_changes_take_effect(
             process.send_signal(signal.SIGINT)
             await process.communicate()
             assert process.returncode == 0
+
+
+async def test_the_first_service_passes_its_scenario(tmp_path: Path) -> None:
+    """The one in Python; its commands, in the order of the page."""
+    for name in ("billing.proto", "compile.sh", "server.py", "invoice.yaml"):
+        (tmp_path / name).write_text(find_file(name, FIRST_SERVICE))
+    commands = re.findall(FOLLOWED, FIRST_SERVICE, re.MULTILINE)
+    assert len(commands) == 6
+    script = "\n".join(commands)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-eu", "-c", script),
+        cwd=tmp_path,
+        env={"PATH": path},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), LIMIT)
+    assert process.returncode == 0, output.decode()
+    assert "1 scenario, all ok" in output.decode()
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -40,8 +40,6 @@ PAGES = [
     *sorted(DOCS.rglob("*.md")),
 ]
 FOLDERS = ("benchmarks", "deploy", "docs", "gateway", "generated", "proto", "tests")
-TO_BE_MADE = {"proto/botgateway/billing/v1/billing_service.proto"}
-"""Files that a reader makes."""
 OTHER_VARIABLES = {
     "ENV_FILE": "names the file with settings",
     "SECRETS_DIR": "names the directory with settings",
@@ -256,7 +254,7 @@ def find_root(page: Path) -> str:
 def find_paths(page: Path) -> Iterator[str]:
     """Return the files and folders that a page names as code."""
     for path in re.findall(r"`([\w./-]+)`", page.read_text()):
-        if path.split("/")[0] in FOLDERS and "/" in path and path not in TO_BE_MADE:
+        if path.split("/")[0] in FOLDERS and "/" in path:
             yield path
         elif re.fullmatch(r"\w+/[\w/]+\.(py|lua)", path):
             yield f"{find_root(page)}/{path}"
