@@ -13,7 +13,7 @@ T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test explore unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check packages docs bench bench-parts tdlib lock audit clean
+.PHONY: help setup run test explore unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check packages wheel docs bench bench-parts tdlib lock audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -114,6 +114,9 @@ packages: $(READY) ## Build the contracts as packages for Python and npm in dist
 	$(MAKE) -C deploy/packages/npm check BUF=$(CURDIR)/$(BIN)/buf INTO=$(CURDIR)/dist/packages
 	@echo "The packages are in dist/packages."
 
+wheel: $(READY) ## Build the gateway's wheel in dist
+	$(BIN)/python -m hatchling build -t wheel -d dist
+
 bench: $(READY) ## Compare with what else one could use: table and picture (half an hour; B=--quick)
 	$(BIN)/python -m benchmarks.comparison $(B)
 
@@ -144,6 +147,7 @@ check: lint test ## What CI runs
 lock: $(READY) ## Pin all packages again, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements-dev.lock --group pyproject.toml:build -o requirements-build.lock
 
 audit: $(READY) ## Look for known holes in what production installs; list it in dist/sbom.json
 	mkdir -p dist

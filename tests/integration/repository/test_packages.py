@@ -83,6 +83,12 @@ def test_the_packages_have_the_version_of_the_gateway(wheel: Path) -> None:
         assert json.loads((PACKAGES / "npm" / lock).read_text())["version"] == version
 
 
+def test_the_deployment_has_the_version_of_the_gateway() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    plan = (ROOT / "deploy" / "kubernetes" / "kustomization.yaml").read_text()
+    assert f'newTag: "{project["version"]}"' in plan
+
+
 def test_the_locks_of_npm_name_no_registry() -> None:
     """They are used with the registry of each company."""
     for folder in (PACKAGES / "npm", *(ROOT / "examples").glob("*/typescript")):
