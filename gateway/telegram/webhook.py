@@ -1,7 +1,7 @@
-"""The webhook: accepts every POST and always answers 200 with an empty body.
+"""The webhook: accepts every POST and answers 200 with an empty body.
 
 Telegram repeats an update that got no 2xx and delays the updates after it, so an
-unusable body also gets a 200.
+unusable body also gets a 200. Only an update that could not be stored gets a 503.
 
 Concurrency: aiohttp runs one task per connection, so requests run in parallel. The 200
 is sent after the update was accepted. A client that disconnects does not cancel
