@@ -1,1 +1,4 @@
-"""The domain: plain data and ports. No I/O; imports no other package of the gateway."""
+"""The domain: plain data types, and the interfaces (ports) that the other layers fill.
+
+Nothing here does I/O, and nothing imports another package of the gateway.
+"""

@@ -1,4 +1,4 @@
-"""A call to the Bot API, ready to be sent."""
+"""A call to the Bot API: its method, parameters and files, before it is sent."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from msgspec import Struct
 
 
 class Upload(Struct, frozen=True, kw_only=True):
-    """A file that is uploaded with a call.
+    """A file whose content is sent to Telegram together with a call.
 
     Attributes:
-        content: the content of the file.
+        content: the bytes of the file.
         file_name: the file name that the user sees.
         mime_type: the MIME type; None lets Telegram detect it.
     """
@@ -47,24 +47,34 @@ the Bot API has no idempotency key, so the user would get a message twice.
 
 
 def is_idempotent(method: str) -> bool:
-    """Return whether a second execution of a method has no visible effect."""
+    """Return whether a second execution of a Bot API method has no visible effect.
+
+    False for methods that send a message: the user would get it twice. Unknown methods
+    count as such.
+
+    Args:
+        method: Telegram's name of the method, such as "editMessageText".
+    """
     return method.startswith(_IDEMPOTENT_PREFIXES)
 
 
 class BotApiCall(Struct, frozen=True, kw_only=True):
-    """A method with its parameters.
+    """A Bot API method with its parameters, ready for `Messenger.send`.
 
     Attributes:
         method: Telegram's name of the method, such as "sendMessage".
         parameters: the parameters in the JSON body.
         resend_parameters: additional parameters, such as the topic, of the new message
             that replaces a failed edit; an edit itself does not accept them. None if
-            the call is not an edit, or no message replaces it.
-        min_patience: a minimum, in seconds, for the time that the call is retried. It
-            only matters if it is longer than REPLY_PATIENCE.
-        files: the uploaded files. The key is the name of the parameter that the file
-            is the value of, or the name that a parameter refers to with "attach://".
-        is_verbatim: whether no part may be changed or removed after a rejection.
+            the call is not an edit, or if no message replaces it.
+        min_patience: the minimum number of seconds, counted from the first failure, for
+            which the call is retried; it applies if the sender passes a lower
+            `patience`.
+        files: the uploaded files. The key is the name of the parameter whose value is
+            the file, or the name that a parameter refers to with "attach://".
+        is_verbatim: True if the call must be sent exactly as it is, so that a rejection
+            is final. False if the sender may remove or change the part that Telegram
+            rejects, and call again.
     """
 
     method: str
@@ -76,7 +86,11 @@ class BotApiCall(Struct, frozen=True, kw_only=True):
 
     @property
     def chat_id(self) -> int | None:
-        """The id of the chat that the call writes to; None if it names no id."""
+        """The id of the chat that the call writes to.
+
+        None if the call has no `chat_id`, as an answer to a query, or names the chat by
+        its @username.
+        """
         chat_id = self.parameters.get("chat_id")
         if chat_id is None or str(chat_id).startswith("@"):
             return None

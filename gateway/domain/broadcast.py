@@ -1,7 +1,8 @@
 """Broadcasts: one message that a service sends to many chats.
 
-The recipients wait outside of the mailboxes. The pacer puts a delivery for each of them
-into its mailbox when its turn has come.
+The chats, called recipients, are stored outside of the mailboxes. One worker at a time,
+the pacer (`gateway/delivery/bulk_pacer.py`), puts a delivery for each recipient into
+the mailbox of that chat, at the rate that the bot may send at.
 """
 
 from base64 import urlsafe_b64encode
@@ -23,7 +24,11 @@ RETENTION_SECONDS = 7 * 86400
 
 
 class BroadcastState(StrEnum):
-    """The state of a broadcast: see `botgateway.delivery.v1.BroadcastState`."""
+    """The state of a broadcast: see `botgateway.delivery.v1.BroadcastState`.
+
+    A broadcast begins as DRAFT, to which recipients are added. CANCELLED and COMPLETED
+    are final.
+    """
 
     DRAFT = "draft"
     RUNNING = "running"
@@ -33,10 +38,10 @@ class BroadcastState(StrEnum):
 
 
 class Broadcast(Struct, frozen=True, kw_only=True, eq=False, array_like=True):
-    """A broadcast as it was created.
+    """A broadcast as it was created, which never changes. Its state is elsewhere.
 
-    Add fields only at the end: stored broadcasts have to stay readable. Times are
-    seconds since the epoch.
+    `BroadcastRecord` has the state. Add fields only at the end: stored broadcasts have
+    to stay readable. Times are seconds since the epoch.
     """
 
     broadcast_id: str
@@ -56,24 +61,26 @@ class Broadcast(Struct, frozen=True, kw_only=True, eq=False, array_like=True):
 
 
 class BroadcastRecord(NamedTuple):
-    """A broadcast and its state."""
+    """A stored broadcast, its present state, and when that state began."""
 
     broadcast: Broadcast
     state: BroadcastState
     changed_at: float
-    """When the state changed to the present one."""
+    """When the present state began, in seconds since the epoch."""
 
 
 class BroadcastCounts(Struct, frozen=True, kw_only=True):
-    """How many recipients of a broadcast there are, and how their deliveries ended.
+    """The number of recipients of a broadcast, by what became of their deliveries.
 
-    `total` is the sum of all others at every reading.
+    `total` is always the sum of all other numbers. `waiting` are the recipients whose
+    delivery is not in a mailbox yet; the numbers after `in_progress` are those whose
+    delivery has ended.
     """
 
     total: int = 0
     waiting: int = 0
     in_progress: int = 0
-    """Those whose delivery is in a mailbox."""
+    """Recipients whose delivery is in a mailbox."""
     sent: int = 0
     blocked: int = 0
     failed: int = 0
@@ -85,7 +92,7 @@ class BroadcastCounts(Struct, frozen=True, kw_only=True):
 
 
 class RecipientFailure(NamedTuple):
-    """A recipient who may not have got the message."""
+    """A recipient of a broadcast who may not have got the message, and why."""
 
     chat_id: int
     state: DeliveryState
@@ -93,7 +100,7 @@ class RecipientFailure(NamedTuple):
 
 
 class BroadcastRecipient(NamedTuple):
-    """The recipient of a broadcast to whom a delivery goes."""
+    """The recipient for whom a delivery of a broadcast is sent."""
 
     broadcast_id: str
     chat_id: int
@@ -102,17 +109,27 @@ class BroadcastRecipient(NamedTuple):
 
 
 class EnterResult(StrEnum):
-    """The result of putting the delivery for a recipient into its mailbox."""
+    """The result of putting a recipient's delivery into its mailbox without a lease."""
 
     ENTERED = "entered"
     NOT_WAITING = "not waiting"
-    """It has entered before, or the broadcast was cancelled."""
+    """Nothing was stored: the delivery was put before, or its broadcast was
+    cancelled."""
     FULL = "full"
-    """The mailbox is full; the recipient goes on waiting."""
+    """Nothing was stored, because the mailbox is full or the store is replaying; try
+    again later."""
 
 
 def compute_broadcast_id(bot_id: int, caller: str, idempotency_key: str) -> str:
-    """Return the id of a broadcast, which is the same for a repeated request."""
+    """Return the id of a broadcast: a digest of who created it and with which key.
+
+    A repeated request therefore has the same id, and creates no second broadcast.
+
+    Args:
+        bot_id: the user id of the bot that sends the messages.
+        caller: the name of the service that asks for the broadcast.
+        idempotency_key: the key that this service chose for its request.
+    """
     # A caller's name and a key are printable.
     content = f"{bot_id}\0{caller}\0{idempotency_key}".encode()
     digest = blake2b(content, digest_size=12, person=b"broadcast id").digest()
@@ -120,10 +137,14 @@ def compute_broadcast_id(bot_id: int, caller: str, idempotency_key: str) -> str:
 
 
 def compute_broadcast_fingerprint(request: bytes) -> bytes:
-    """Return the digest by which a repeated request is recognized.
+    """Return a digest of a request, which differs from that of any other request.
+
+    If a service uses an idempotency key again, an equal digest means that it repeats
+    the same request.
 
     Args:
-        request: the request as bytes that do not depend on who serialized it.
+        request: the request in a serialization that is the same for equal requests,
+            whatever program made it.
     """
     return blake2b(request, digest_size=16, person=b"broadcast").digest()
 
@@ -131,7 +152,16 @@ def compute_broadcast_fingerprint(request: bytes) -> bytes:
 def build_recipient_delivery(
     broadcast: Broadcast, chat_id: int, now: float
 ) -> Delivery:
-    """Build the delivery for a recipient of a broadcast; its id is always the same."""
+    """Build the delivery that sends a broadcast's message to one recipient.
+
+    Its id is derived from the broadcast and the chat, so it is the same at every call.
+
+    Args:
+        broadcast: the broadcast.
+        chat_id: Telegram's id of the recipient's chat.
+        now: the time at which the delivery counts as accepted, in seconds since the
+            epoch.
+    """
     content = f"{broadcast.broadcast_id}\0{chat_id}".encode()
     digest = blake2b(content, digest_size=12, person=b"recipient id").digest()
     return Delivery(
@@ -153,7 +183,10 @@ def build_recipient_delivery(
 
 
 def get_recipient(delivery: Delivery) -> BroadcastRecipient | None:
-    """Return the recipient of a broadcast's delivery; None for other deliveries."""
+    """Return for which recipient of which broadcast a delivery is.
+
+    Returns None if the delivery does not belong to a broadcast.
+    """
     if not delivery.broadcast_id:
         return None
     return BroadcastRecipient(

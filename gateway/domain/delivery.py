@@ -1,7 +1,8 @@
 """Deliveries: messages that a service sends to a user or a chat on its own initiative.
 
-A delivery is mail in the mailbox of its recipient, behind everything that was accepted
-before it. Its record, which outlives the mail, has its state.
+A delivery is stored in the mailbox of the chat that gets it, its recipient, behind all
+that was accepted before. Its state is kept in a separate record, which remains for
+`RECORD_SECONDS` after the delivery has ended and left the mailbox.
 """
 
 from base64 import urlsafe_b64encode
@@ -16,7 +17,11 @@ RECORD_SECONDS = 24 * 3600
 
 
 class DeliveryState(StrEnum):
-    """The state of a delivery: see `botgateway.delivery.v1.DeliveryState`."""
+    """The state of a delivery: see `botgateway.delivery.v1.DeliveryState`.
+
+    ACCEPTED: in its mailbox. SCHEDULED: waits outside of it. SENDING: its first Bot API
+    call has begun. All others are final.
+    """
 
     ACCEPTED = "accepted"
     SCHEDULED = "scheduled"
@@ -30,7 +35,10 @@ class DeliveryState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the delivery has ended."""
+        """Whether the delivery has ended.
+
+        True for all states but ACCEPTED, SCHEDULED and SENDING.
+        """
         return self not in _OPEN_STATES
 
 
@@ -40,7 +48,11 @@ _OPEN_STATES = frozenset(
 
 
 class DeliveryKind(StrEnum):
-    """The request that a delivery carries out."""
+    """What a delivery does: send a message, change a sent one, or make a Bot API call.
+
+    Each value stands for the request of one rpc: SendRequest, AmendRequest or
+    CallRequest.
+    """
 
     SEND = "send"
     AMEND = "amend"
@@ -48,7 +60,10 @@ class DeliveryKind(StrEnum):
 
 
 class ReportPolicy(StrEnum):
-    """Which ends of a delivery are reported to the rpc with the trigger `report`."""
+    """Which ends of a delivery a service is told, by its rpc with the trigger `report`.
+
+    NONE: none; FAILURES: all final states except SENT; ALL: every final state.
+    """
 
     NONE = "none"
     FAILURES = "failures"
@@ -56,10 +71,10 @@ class ReportPolicy(StrEnum):
 
 
 class Delivery(Struct, frozen=True, kw_only=True, eq=False, array_like=True):
-    """A delivery as it is stored in a mailbox.
+    """A delivery as a service asked for it. Stored in a mailbox, it never changes.
 
-    Add fields only at the end: stored deliveries have to stay readable. Times are
-    seconds since the epoch.
+    Its state is in `DeliveryRecord`. Add fields only at the end: stored deliveries have
+    to stay readable. Times are seconds since the epoch.
     """
 
     delivery_id: str
@@ -82,23 +97,28 @@ class Delivery(Struct, frozen=True, kw_only=True, eq=False, array_like=True):
     not_before: float | None = None
     expires_at: float
     is_bulk: bool = False
-    """Whether it waits until the budget of its bot for bulk messages lets it in."""
+    """Whether it waits outside of its mailbox until the pacer lets it in: see
+    `gateway/delivery/bulk_pacer.py`."""
     collapse_key: str = ""
     repeat_if_doubtful: bool = True
     report: ReportPolicy = ReportPolicy.NONE
     broadcast_id: str = ""
-    """The broadcast to which it belongs; empty for a delivery of its own."""
+    """The id of the broadcast that it belongs to; empty for a single delivery."""
 
 
 class SentPart(Struct, frozen=True, array_like=True):
-    """A message of a delivery that Telegram accepted."""
+    """A message of a delivery that Telegram accepted, by its ids."""
 
     chat_id: int
     message_id: int
 
 
 class DeliveryRecord(Struct, kw_only=True, eq=False):
-    """What the store knows about a delivery."""
+    """What the store knows about a delivery: its state, and how far it was sent.
+
+    A delivery may need several Bot API calls; each of them is a "part". Times are
+    seconds since the epoch.
+    """
 
     delivery_id: str
     ordering_key: str
@@ -125,7 +145,10 @@ class DeliveryRecord(Struct, kw_only=True, eq=False):
 
 
 class DeliveryResult(Struct, frozen=True, kw_only=True):
-    """The end of a delivery, as its actor commits it."""
+    """How a delivery ended; its actor passes it to `DeliveryStore.commit_delivery`.
+
+    The fields mean the same as those of `DeliveryRecord`, in which they are stored.
+    """
 
     state: DeliveryState
     reason: str = ""
@@ -137,7 +160,15 @@ class DeliveryResult(Struct, frozen=True, kw_only=True):
 
 
 def compute_delivery_id(bot_id: int, caller: str, idempotency_key: str) -> str:
-    """Return the id of a delivery, which is the same for a repeated request."""
+    """Return the id of a delivery: a digest of who asked for it and with which key.
+
+    A repeated request therefore has the same id, and stores no second delivery.
+
+    Args:
+        bot_id: the user id of the bot that sends the messages.
+        caller: the name of the service that asks for the delivery.
+        idempotency_key: the key that this service chose for its request.
+    """
     # A caller's name and a key are printable.
     content = f"{bot_id}\0{caller}\0{idempotency_key}".encode()
     digest = blake2b(content, digest_size=12, person=b"delivery id").digest()
@@ -145,12 +176,14 @@ def compute_delivery_id(bot_id: int, caller: str, idempotency_key: str) -> str:
 
 
 def compute_fingerprint(kind: DeliveryKind, request: bytes) -> bytes:
-    """Return the digest that tells a repeated request from another one.
+    """Return a digest of a request, which differs from that of any other request.
 
     A caller may use an idempotency key again only for a request with the same digest.
 
     Args:
-        kind: the request's kind.
-        request: the request as bytes that do not depend on who serialized it.
+        kind: the kind of the request; requests of different kinds have different
+            digests.
+        request: the request in a serialization that is the same for equal requests,
+            whatever program made it.
     """
     return blake2b(request, digest_size=16, person=kind.encode()).digest()

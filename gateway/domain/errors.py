@@ -35,48 +35,57 @@ APOLOGY_TEXT = "Something went wrong on our side. Please try again in a minute."
 
 
 class GatewayError(Exception):
-    """The base class of all errors that the gateway raises."""
+    """The base class of all errors that the gateway raises on purpose."""
 
     retry: ClassVar[bool] = False
-    """Whether the same attempt may succeed later."""
+    """Whether the same operation may succeed if it is tried again later."""
 
 
 class MalformedUpdate(GatewayError):
-    """The body of a webhook request is not an update."""
+    """The body of a webhook request, or a payload in it, is not what Telegram sends."""
 
 
 class LeaseLost(GatewayError):
-    """The lease's token is no longer the current token of the mailbox."""
+    """Another worker may have the mailbox: the lease's token is not the current one.
+
+    The store changed nothing. The owner has to abandon the update.
+    """
 
 
 class StoreError(GatewayError):
-    """The mailbox store refused a request permanently."""
+    """The mailbox store refused a request, and would refuse it again."""
 
 
 class StoreUnavailable(StoreError):
     """The store did not answer a request in time.
 
-    Without an answer it is unknown whether the request took effect. Requests are
-    idempotent, so it is safe to repeat one.
+    It is unknown whether the request had its effect. Requests are idempotent, so it is
+    safe to repeat one.
     """
 
     retry = True
 
 
 class StoreFull(StoreUnavailable):
-    """The store answers, but has no space left."""
+    """The store answers, but has no space left: the request had no effect."""
 
 
 class BroadcastsUnsupported(StoreError):
-    """The store keeps no broadcasts."""
+    """This store keeps no broadcasts, so none can be created."""
 
 
 class IdempotencyKeyReused(StoreError):
-    """The idempotency key of a delivery was used before with another request."""
+    """A service used an idempotency key before, with another request.
+
+    Nothing was stored for the new request.
+    """
 
 
 class ForgedEntry(StoreError):
-    """An entry in the store does not have the gateway's signature."""
+    """An entry in Redis without a valid signature: no gateway wrote it.
+
+    Such an entry is never processed.
+    """
 
 
 class ServiceError(GatewayError):
@@ -108,23 +117,23 @@ class ServiceTimeout(ServiceError):
 
 
 class ServiceUnavailable(ServiceError):
-    """In both attempts the service was unreachable or cancelled the call."""
+    """The service was unreachable or cancelled the call, in the retry as well."""
 
     outcome = Outcome.SERVICE_UNAVAILABLE
     retry = True
 
 
 class ServiceFailed(ServiceError):
-    """The service replied with an error status or an invalid message."""
+    """The service replied with an error status, or with a message that is not valid."""
 
 
 class BotApiError(GatewayError):
-    """The Bot API did not accept a call.
+    """The Bot API did not accept a call, or its response was lost.
 
     Attributes:
-        reason: a word for programs, such as "chat_not_found".
-        description: Telegram's description of the error. It may quote a user: never
-            logged.
+        reason: a word for programs, such as "chat_not_found"; empty if none is known.
+        description: Telegram's description of the error, or an empty string. It may
+            quote a user: never logged.
     """
 
     reason: str = ""
@@ -132,12 +141,12 @@ class BotApiError(GatewayError):
 
 
 class BotApiUnavailable(BotApiError):
-    """There was no response, or its status was 5xx or 429.
+    """A call got no response, or one with the status 5xx or 429.
 
     Attributes:
         retry_after: seconds that Telegram asks to wait before the next attempt; None if
             it did not say.
-        maybe_applied: whether the call may have been carried out and a repetition would
+        maybe_applied: True if the call may have been carried out and a repetition would
             be visible, such as a message that the user gets twice.
     """
 
@@ -156,11 +165,11 @@ class BotApiUnavailable(BotApiError):
 
 
 class RecipientBlocked(BotApiError):
-    """403: the bot cannot write to this chat until the user or an admin acts."""
+    """403: the bot cannot write to this chat until the user or an admin allows it."""
 
 
 class InvalidBotToken(BotApiError):
-    """401 or 404 for the token: it is wrong or was revoked."""
+    """Telegram does not know the bot token (401 or 404): it is wrong or was revoked."""
 
 
 class RejectedPart(StrEnum):
@@ -185,10 +194,10 @@ class RejectedPart(StrEnum):
 
 
 class CallRejected(BotApiError):
-    """4xx: the same call will never work.
+    """Telegram rejected a call with 4xx: the same call would be rejected again.
 
     Attributes:
-        part: the part that Telegram rejected.
+        part: the part of the call that Telegram rejected, as far as it is known.
         status: Telegram's error code.
     """
 
@@ -199,7 +208,7 @@ class CallRejected(BotApiError):
 
 
 class ConfigurationError(GatewayError):
-    """The program cannot start.
+    """The settings or the machine do not allow the program to start.
 
     Attributes:
         problems: one line for each problem, for a person to read, without secrets.

@@ -1,7 +1,7 @@
-"""Handles of sent messages, with which services change them later.
+"""Handles of sent messages: strings with which services change these messages later.
 
-A handle is signed, so that a service can use only those that it got. It is opaque for
-services, and needs no storage.
+A handle is signed, so that a service can use only the handles that it got. It contains
+all that is needed to find the message, so nothing is stored.
 """
 
 import hmac
@@ -15,7 +15,7 @@ _SIGNATURE_BYTES = 12
 
 
 class MessageHandle(Struct, frozen=True):
-    """What identifies a message of a bot."""
+    """The message that a handle stands for: its bot, chat and message id."""
 
     bot_id: int
     chat_id: int
@@ -23,10 +23,11 @@ class MessageHandle(Struct, frozen=True):
 
 
 class MessageHandles:
-    """Signs handles and reads them.
+    """Turns messages into signed strings for services, and back.
 
     Args:
-        secrets: the first one signs; every one of them is accepted.
+        secrets: at least one. The first one signs; a signature by any of them is
+            accepted, so that secrets can be replaced while handles are in use.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
@@ -36,13 +37,17 @@ class MessageHandles:
         ]
 
     def encode(self, handle: MessageHandle) -> str:
-        """Return the handle as services get it."""
+        """Return the signed string by which services refer to a message."""
         content = f"{handle.bot_id}:{handle.chat_id}:{handle.message_id}".encode()
         signature = _compute_signature(self._keys[0], content)
         return urlsafe_b64encode(signature + content).rstrip(b"=").decode()
 
     def decode(self, text: str) -> MessageHandle | None:
-        """Return the handle in a request; None if it has no valid signature."""
+        """Return the message that a service refers to by a string.
+
+        Returns None if the string is not a handle, or is not signed with one of the
+        secrets.
+        """
         try:
             raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
         except ValueError:

@@ -2,10 +2,11 @@
 
 When a worker ends, for whatever reason, all updates that it was processing lose their
 owner. Most of them were waiting for a service and did not cause it. An owner loss is
-strong evidence against an update only if the worker ended during a step: parsing,
-routing or replying. Such a loss is a crash. Steps take milliseconds. Recording the
-start and the end of each step would cost round trips to the store, so they are recorded
-only for suspects.
+strong evidence against an update only if the worker ended during a step of it: while
+the gateway itself parsed or routed the update, or rendered its reply. Such a loss is
+called a crash. Steps take milliseconds. Recording the start and the end of each step
+would cost round trips to the store, so they are recorded only for suspects: updates
+with more than `MAX_UNSUSPECTED_LOSSES` owner losses.
 """
 
 from gateway.domain.mailbox_lease import MailboxLease
@@ -31,5 +32,9 @@ killed."""
 
 
 def is_poison(lease: MailboxLease) -> bool:
-    """Return whether the next update seems to crash its workers, and is given up."""
+    """Return whether to give up the lease's first update: it seems to end its workers.
+
+    True from `POISON_CRASHES` crashes or `POISON_LOSSES` owner losses on. The caller
+    then makes it a dead letter instead of processing it.
+    """
     return lease.owner_crashes >= POISON_CRASHES or lease.owner_losses >= POISON_LOSSES

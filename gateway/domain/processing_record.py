@@ -1,4 +1,4 @@
-"""The result of processing one update, for its log line and its metrics."""
+"""What is known about the processing of one update, for its log line and metrics."""
 
 from enum import StrEnum
 
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 
 
 class ProcessingRecord(Struct, kw_only=True, eq=False):
-    """The record of one update. Contains ids and times, never a text."""
+    """The facts about one processed update: ids and times, never a text."""
 
     update_id: int | None = None
     """None if the body is not an update."""

@@ -41,7 +41,11 @@ MAX_OPTIONS = 100
 
 
 def cut_reply(reply: Reply) -> None:
-    """Truncate a reply to the limits, in place."""
+    """Truncate a reply to the limits of this module, in place.
+
+    Of each list that is too long, one element more than its limit remains, and of the
+    texts one character more, so that the renderer notices and reports the excess.
+    """
     _cut(reply.messages, MAX_MESSAGES)
     left = MAX_TEXT
     for message in reply.messages:

@@ -73,16 +73,19 @@ class UpdateBase(Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def expects_reply(self) -> bool:
-        """Whether it is a user's input to the bot, so that the user expects a reply."""
+        """Whether the user expects a reply, because the update is input to the bot.
+
+        Only such updates are rate-limited.
+        """
         return False
 
     def decode_payload(self) -> Message | None:
-        """Decode the payload as its type in chat/v1.
+        """Decode the JSON of the payload as its type in chat/v1.
 
         Only some routes need the result, so it is not decoded when the update arrives.
 
         Returns:
-            The payload, or None if there is no type for it.
+            The payload, or None if chat/v1 has no type for it.
 
         Raises:
             MalformedUpdate: a field that is read has a wrong type.
@@ -101,12 +104,12 @@ class UserMessage(UpdateBase, frozen=True, kw_only=True, eq=False):
     """The user wrote to the bot."""
 
     def decode_payload(self) -> Message | None:
-        """Return the message, which is decoded already."""
+        """Return the message, which was decoded when the update arrived."""
         return self.message
 
 
 class Command(UserMessage, frozen=True, kw_only=True, eq=False):
-    """A message of a user that is a command."""
+    """A message of a user that begins with a command, such as "/start"."""
 
     name: str
     """The name in lower case, without the slash and the bot's name."""
@@ -125,7 +128,11 @@ class ServiceMessage(UpdateBase, frozen=True, kw_only=True, eq=False):
 
     @property
     def expects_reply(self) -> bool:
-        """Whether the message is a user's input rather than a report of an event."""
+        """Whether the message is a user's input, not a report of an event.
+
+        True for what the user chose in an app or a dialog, and for commands to other
+        bots.
+        """
         return self.trigger_name in _INPUT_CONTENTS
 
 
@@ -136,7 +143,7 @@ _INPUT_CONTENTS = frozenset({None, "web_app_data", "users_shared", "chat_shared"
 class ButtonPress(UpdateBase, frozen=True, kw_only=True, eq=False):
     """A press of a button under a message or under an inline message.
 
-    Its callback query has to be answered.
+    Its callback query has to be answered, or the button shows a spinner.
     """
 
     callback_query_id: str
@@ -165,7 +172,7 @@ class StoppedReply(UpdateBase, frozen=True, kw_only=True, eq=False):
 
 
 class OtherUpdate(UpdateBase, frozen=True, kw_only=True, eq=False):
-    """An update of any other type, known or not. It is routed by its trigger name."""
+    """An update of any other type, known or not, routed by its trigger name."""
 
     query_id: str | None = None
     """The id of the query, which has to be answered; None if it is not a query."""
@@ -175,7 +182,7 @@ class OtherUpdate(UpdateBase, frozen=True, kw_only=True, eq=False):
 
     @property
     def expects_reply(self) -> bool:
-        """Whether it is a guest message, which comes from a chat without the bot."""
+        """Whether it is a guest message: a user's input from a chat without the bot."""
         return self.trigger_name == "guest_message"
 
 
@@ -192,9 +199,9 @@ Update = (
 
 
 class Envelope(Struct, frozen=True, kw_only=True, eq=False):
-    """An update or a delivery as stored in a mailbox, which orders it without parsing.
+    """An update or a delivery as it is stored in a mailbox, which does not parse it.
 
-    Two envelopes with the same `update_id` are the same update.
+    Two envelopes with the same `update_id` other than 0 are the same update.
     """
 
     update_id: int
@@ -214,7 +221,10 @@ class Envelope(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
-    """An update or a delivery that was not handled, kept for a person to replay."""
+    """An update or a delivery that the gateway gave up, kept for an operator.
+
+    The operator may replay it: put it back into its mailbox.
+    """
 
     update_id: int | None
     """None if the body could not be parsed, or if it is a delivery."""
@@ -226,14 +236,15 @@ class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
     """Seconds since the epoch when it became a dead letter."""
     body: bytes
     delivery: Delivery | None = None
-    """The delivery, or None if it is none."""
+    """The delivery, or None if it is an update."""
 
 
 def has_session(update: Update) -> bool:
-    """Return whether an update has the session of a human user of this bot.
+    """Return whether an update is by a human user of this bot, who has a session.
 
-    Updates of a business connection have none: the customer wrote to the owner of the
-    account, who may be anybody and can read the reply.
+    False for bots, for updates without a user, and for updates of a business
+    connection: that customer wrote to the owner of the account, who may be anybody and
+    can read the reply.
     """
     context = update.context
     return bool(

@@ -30,11 +30,14 @@ _MAX_FIELDS = 10 * (MAX_MESSAGES + MAX_MEDIA)
 
 
 def count_file_bytes(message: bytes, path: Sequence[int]) -> int:
-    """Return the bytes of file contents in a message, within `_MAX_FIELDS` fields.
+    """Return how many bytes of a serialized message are contents of files.
+
+    At most `_MAX_FIELDS` fields are looked at; files behind them are not counted.
 
     Args:
         message: the serialized message.
-        path: the field numbers from the message to the contents; empty if it has none.
+        path: the field numbers that lead from the message to the contents, such as
+            `UPLOAD_PATH`; empty if it can have no files, for which the result is 0.
     """
     total = 0
     fields = 0
@@ -55,9 +58,16 @@ def count_file_bytes(message: bytes, path: Sequence[int]) -> int:
 
 
 def iter_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field with a length; zeros for other fields.
+    """Yield the number, start and end of each field of a serialized message.
 
-    Stop at bytes that are not a message; decoding reports them.
+    Start and end are the positions of the content in `data`. For a field without a
+    length, such as a number, all three are 0. Ends at the first bytes that are not a
+    valid field; decoding the message reports them.
+
+    Args:
+        data: bytes that contain the message.
+        start: the position at which the message starts.
+        end: the position behind the message.
     """
     position = start
     while position < end:

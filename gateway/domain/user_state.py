@@ -68,18 +68,19 @@ class UserState(Struct, array_like=True):
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the user blocked the bot and has not written since."""
+        """Whether the user was found to have blocked the bot and sent nothing since."""
         return self.blocked_after is not None and (
             self.blocked_after == self._newest_update_id
         )
 
     def mark_blocked(self, update_id: int | None = None) -> None:
-        """Record that the user blocked the bot.
+        """Record that the user has blocked the bot.
 
-        The next new update of the user shows that the bot is not blocked any more.
+        `is_blocked` is True until the next update of the user is handled.
 
         Args:
-            update_id: the update that is being processed; None if it is a delivery.
+            update_id: the id of the update whose reply could not be sent; None if it
+                was a delivery.
         """
         self.blocked_after = self._newest_update_id if update_id is None else update_id
 
@@ -88,15 +89,19 @@ class UserState(Struct, array_like=True):
         return self.recent_ids[-1] if self.recent_ids else 0
 
     def store_payload(self, data: str, *, beside: Collection[str]) -> str | None:
-        """Store the data of a button, and remove the oldest data if there is too much.
+        """Store button data that is too long for Telegram, and return a key for it.
+
+        The oldest data is removed if there is more than `MAX_PAYLOADS` or
+        `MAX_PAYLOAD_BYTES`; buttons with its keys then no longer work.
 
         Args:
             data: the data of the button.
-            beside: the keys of data that must not be removed.
+            beside: the keys of data that must not be removed, because the same reply
+                uses them.
 
         Returns:
-            The key for the button, the same for the same data, or None if there is no
-            space.
+            The key, always the same for the same data. None if there is no space beside
+            the data to keep; then the new data is not stored.
         """
         key = _key(data)
         self.callback_payloads.pop(key, None)
@@ -111,13 +116,21 @@ class UserState(Struct, array_like=True):
         return key
 
     def is_duplicate(self, update_id: int) -> bool:
-        """Return whether the update was handled before."""
+        """Return whether this update was handled before, so that it must not be again.
+
+        Only the last ids are remembered: see `RECENT_IDS` and `RECENT_SECONDS`.
+        """
         return update_id in self.recent_ids
 
     def mark_handled(self, update_id: int, now: float) -> None:
         """Remember the id of a handled update, so that a duplicate is recognized.
 
-        Ids that are too old to be delivered again are removed.
+        The oldest ids are removed, except for the last `RECENT_IDS` and those of the
+        last `RECENT_SECONDS`.
+
+        Args:
+            update_id: the id of the update.
+            now: the present time in seconds since the epoch.
         """
         if update_id in self.recent_ids:
             return
@@ -132,7 +145,7 @@ class UserState(Struct, array_like=True):
         del self.recent_ids[: max(0, surplus)]
 
     def mark_dead_lettered(self) -> None:
-        """Record that an update becomes a dead letter.
+        """Record that an update of this user becomes a dead letter.
 
         Its id is not remembered, because a replay would look like a duplicate. The
         count changes the state nevertheless: a changed state is how a repeated commit
@@ -158,7 +171,7 @@ _decoder = msgpack.Decoder(UserState)
 
 
 def decode_user_state(stored: bytes | None) -> UserState:
-    """Decode a stored state; return a new one if it is absent or unreadable.
+    """Decode a stored state; return a new, empty one if it is None or unreadable.
 
     An unreadable state was written by an incompatible version. A new state costs the
     user a session at most, while an error would stop all of the user's updates.
