@@ -47,7 +47,7 @@ yet."""
 
 
 class ConnectionCounts:
-    """Counters of the HTTP servers of this process."""
+    """Counters that the HTTP servers of this process share, for the metrics."""
 
     def __init__(self) -> None:
         self.malformed = 0
@@ -69,10 +69,14 @@ class _Request(web.BaseRequest):
 class LimitedHttpServer(web.Server):
     """An HTTP server on listening sockets, with a limit on open connections.
 
+    At the limit it closes connections without a request in progress to accept new ones;
+    see the module. Paths without a handler get 404 or 405. A GET endpoint also answers
+    HEAD.
+
     Args:
-        endpoints: handle the requests.
-        max_connections: maximum number of open connections.
-        counts: the counters to increment.
+        endpoints: the handlers, by method and path.
+        max_connections: the maximum number of open connections; at least 1 is allowed.
+        counts: the counters to increment; may be shared with other servers.
     """
 
     def __init__(
@@ -106,12 +110,19 @@ class LimitedHttpServer(web.Server):
         self._late_timer: asyncio.TimerHandle | None = None
 
     def start(self, sockets: Collection[socket.socket]) -> None:
-        """Accept connections. The sockets are closed by `close`."""
+        """Begin to accept connections on listening, non-blocking sockets.
+
+        The server owns the sockets from now on; `close` closes them.
+        """
         self._sockets = list(sockets)
         self._resume()
 
     async def close(self) -> None:
-        """Stop accepting, finish the requests in progress and close everything."""
+        """Stop accepting, wait for the requests in progress, and close all connections.
+
+        Requests that need longer than `_SHUTDOWN_SECONDS` are cancelled. The server
+        cannot be started again.
+        """
         self._pause()
         sockets, self._sockets = self._sockets, []
         for listener in sockets:
@@ -128,7 +139,10 @@ class LimitedHttpServer(web.Server):
     def connection_made(
         self, handler: RequestHandler, transport: asyncio.Transport
     ) -> None:
-        """Register a connection. Called by aiohttp."""
+        """Register a new connection, and close it if no request comes in time.
+
+        Called by aiohttp. The time is `FIRST_REQUEST_SECONDS`.
+        """
         super().connection_made(handler, transport)
         self._transports[handler] = transport
         self._new_since[handler] = time.monotonic()
@@ -138,7 +152,10 @@ class LimitedHttpServer(web.Server):
     def connection_lost(
         self, handler: RequestHandler, exc: BaseException | None = None
     ) -> None:
-        """Unregister a connection. Called by aiohttp."""
+        """Unregister a closed connection, and accept again if the server was full.
+
+        Called by aiohttp.
+        """
         super().connection_lost(handler, exc)
         self._transports.pop(handler, None)
         self._new_since.pop(handler, None)

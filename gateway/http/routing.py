@@ -1,4 +1,4 @@
-"""Finds the endpoint of a request.
+"""Finds the handler of a request by its method and path.
 
 It replaces aiohttp's application and router, which took a seventh of the time of a
 request: only complete paths and their first segments have to be matched.
@@ -15,7 +15,10 @@ Endpoints = Mapping[tuple[str, str], Handler]
 
 
 def add_head_endpoints(endpoints: Endpoints) -> Endpoints:
-    """Add HEAD to all paths that have a GET."""
+    """Return the endpoints, with the handler of each GET also serving HEAD.
+
+    A HEAD endpoint in the argument is replaced. The argument is not changed.
+    """
     head_endpoints = {
         ("HEAD", path): it
         for (method, path), it in endpoints.items()
@@ -27,8 +30,13 @@ def add_head_endpoints(endpoints: Endpoints) -> Endpoints:
 def find_handler(endpoints: Endpoints, method: str, path: str) -> Handler:
     """Find the handler of a path: its own, or that of its first segment.
 
+    Args:
+        endpoints: the handlers by method and path; "/name/" serves all paths under it.
+        method: the method of the request, such as "GET".
+        path: the path of the request, still percent-encoded, without the query.
+
     Raises:
-        HTTPMethodNotAllowed: the path has handlers for other methods only.
+        HTTPMethodNotAllowed: the path has handlers, but for other methods only.
         HTTPNotFound: the path has no handler.
     """
     top = path[: path.find("/", 1) + 1]

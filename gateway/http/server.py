@@ -1,4 +1,4 @@
-"""HTTP servers, and the endpoints for health, readiness and metrics."""
+"""Opens HTTP servers, and has the endpoints for health, readiness and metrics."""
 
 import asyncio
 import os
@@ -34,19 +34,22 @@ async def serve_http(
     max_connections: int = _DEFAULT_MAX_CONNECTIONS,
     counts: ConnectionCounts | None = None,
 ) -> AsyncIterator[None]:
-    """Serve HTTP inside the block; finish the requests in progress at its end.
+    """Serve HTTP on a TCP port inside the block; at its end finish open requests.
 
     Args:
-        endpoints: the handlers.
-        host: the address to listen on.
+        endpoints: the handlers, by method and path.
+        host: the address or host name to listen on; all addresses of the name are used.
         port: the port to listen on.
-        reuse_port: share the port with other processes of this gateway; the kernel
-            distributes the connections among them.
-        max_connections: maximum number of open connections.
-        counts: counts malformed requests, evicted connections and failed accepts.
+        reuse_port: True to share the port with other processes of this user, so that
+            the kernel distributes connections among them; False to fail if the port is
+            in use.
+        max_connections: the maximum number of open connections; above it, idle
+            ones are evicted.
+        counts: counts malformed requests, evicted connections and failed accepts; None
+            counts them nowhere.
 
     Raises:
-        ConfigurationError: the port is not available.
+        ConfigurationError: the port is not available, or the host is unknown.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -79,13 +82,19 @@ async def serve_unix_socket(
     max_connections: int = _DEFAULT_MAX_CONNECTIONS,
     counts: ConnectionCounts | None = None,
 ) -> AsyncIterator[None]:
-    """Serve HTTP on a Unix socket inside the block.
+    """Serve HTTP on a Unix socket inside the block; at its end finish open requests.
 
     Args:
-        endpoints: the handlers.
-        path: the path of the socket; a stale socket there is replaced.
-        max_connections: maximum number of open connections.
-        counts: the counters to increment.
+        endpoints: the handlers, by method and path.
+        path: the path of the socket. A file that is there, such as the socket of an
+            ended process, is removed first. The socket remains after the block.
+        max_connections: the maximum number of open connections; above it, idle
+            ones are evicted.
+        counts: counts malformed requests, evicted connections and failed accepts; None
+            counts them nowhere.
+
+    Raises:
+        OSError: the socket cannot be created.
     """
     async with _serve(endpoints, [_bind_unix_socket(path)], max_connections, counts):
         yield
@@ -93,15 +102,16 @@ async def serve_unix_socket(
 
 @asynccontextmanager
 async def reserve_port(host: str, port: int) -> AsyncIterator[None]:
-    """Reserve a port inside the block for the workers that share it.
+    """Reserve a TCP port inside the block for worker processes that will share it.
 
     Every process of the same user could share the port, so that each of two gateways
-    would silently get a part of the updates. Therefore the port is bound here, without
-    listening: first without sharing, which fails if another process uses the port;
-    after that, sharing is enabled for the workers.
+    would silently get a part of the updates. Therefore the supervisor binds the port
+    here, without listening: first without sharing, which fails if another process uses
+    the port; after that, sharing is enabled for the workers, which call `serve_http`
+    with `reuse_port`.
 
     Raises:
-        ConfigurationError: the port is not available.
+        ConfigurationError: the port is in use, or the host is unknown.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -160,13 +170,17 @@ def _build_listen_error(
 
 
 def build_status_response(health: Mapping[str, Any]) -> web.Response:
-    """Build the public response of `/health`."""
+    """Build the public response of `/health`: 200 with {"status": "ok"} or "degraded".
+
+    Args:
+        health: the fields of the detailed `/health`; only "status" is used.
+    """
     body = msgspec.json.encode({"status": health["status"]})
     return web.Response(body=body, content_type=_JSON)
 
 
 class HealthEndpoints:
-    """The endpoints for health, readiness and metrics."""
+    """The handlers of `/health`, `/ready` and `/metrics`, for `serve_http`."""
 
     def __init__(
         self,
@@ -177,11 +191,14 @@ class HealthEndpoints:
     ) -> None:
         """Set the functions that return the contents of the responses.
 
+        They are called for each request, and must not block.
+
         Args:
-            health: returns the fields of `/health`.
-            ready: returns the fields of `/ready`; "ready" is whether updates should be
-                sent here.
-            metrics: returns the page of `/metrics`.
+            health: returns the fields of `/health`; "status" is "ok" or "degraded".
+            ready: returns the fields of `/ready`. "ready" is True if this process
+                should get updates, for which `/ready` has the status 200, and otherwise
+                503.
+            metrics: returns the page of `/metrics` in the Prometheus text format.
         """
         self._get_health = health
         self._get_readiness = ready
@@ -196,7 +213,7 @@ class HealthEndpoints:
         """The detailed `/health`, `/ready` and `/metrics`, for operators."""
 
     async def handle_status(self, request: web.BaseRequest) -> web.Response:
-        """Respond with "ok" or "degraded", without details."""
+        """Respond to the public `/health` with "ok" or "degraded", without details."""
         return build_status_response(self._get_health())
 
     async def _handle_health(self, request: web.BaseRequest) -> web.Response:

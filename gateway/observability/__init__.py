@@ -1,1 +1,1 @@
-"""Logs and metrics."""
+"""Log lines and Prometheus metrics."""

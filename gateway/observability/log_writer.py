@@ -42,12 +42,13 @@ RETRY_DELAY_SECONDS = 0.2
 
 
 class LogWriter:
-    """A writer of lines to a file descriptor, in order.
+    """Writes lines to a file descriptor in a thread of its own, in order.
 
     Args:
-        descriptor: the descriptor of an open file, pipe or terminal.
-        format_dropped: returns the line that reports a number of dropped lines.
-        max_lines: maximum number of lines in the queue.
+        descriptor: an open file, pipe or terminal. It is not closed here.
+        format_dropped: returns the line, with its line break, that reports how many
+            lines were dropped since the last such report.
+        max_lines: the maximum number of lines in the queue; further ones are dropped.
     """
 
     def __init__(
@@ -72,14 +73,26 @@ class LogWriter:
         self._thread.start()
 
     def write(self, line: bytes) -> None:
-        """Queue a line, or drop it if the queue is full. Never blocks."""
+        """Queue a line for the thread, or drop and count it if the queue is full.
+
+        Never blocks, and may be called by any thread. A crash of the process loses
+        lines in the queue.
+
+        Args:
+            line: the line with its line break.
+        """
         if self._queue.qsize() < self._max_lines:
             self._queue.put(line)
         else:
             self.dropped += 1
 
     def close(self, timeout: float) -> None:
-        """Write the queued lines within `timeout` seconds. Later lines are lost."""
+        """Wait until the queued lines are written, and end the thread.
+
+        Args:
+            timeout: the maximum number of seconds to wait. Lines that are not written
+                then, and all later lines, are lost.
+        """
         self._closing.set()
         self._queue.put(b"")  # wakes the thread
         self._thread.join(timeout)

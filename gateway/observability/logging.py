@@ -73,17 +73,25 @@ def configure_logging(level: str, worker: str = "", line_format: str = "json") -
 
 
 def count_dropped_lines() -> int:
-    """Return the number of lines dropped because the log could not be written."""
+    """Return how many log lines were dropped since the start of this process.
+
+    Lines are dropped while the output accepts no more, such as a pipe that nobody
+    reads.
+    """
     return sum(
         it.dropped for it in logging.root.handlers if isinstance(it, LogLinesHandler)
     )
 
 
 def log_update(record: ProcessingRecord) -> None:
-    """Log one processed update.
+    """Log one line about a processed update, at the level INFO.
 
-    The line bypasses `logging` and goes directly to the handlers: it is written for
-    every update, and `logging` would cost more than the rest of the work on the line.
+    The line bypasses `logging` and goes directly to our handlers, because `logging`
+    would cost more than the rest of the work on the line, which is written for every
+    update.
+
+    Args:
+        record: what is known about the update. None of its fields is a user's text.
     """
     if not logger.isEnabledFor(logging.INFO):
         return
@@ -111,13 +119,14 @@ def log_update(record: ProcessingRecord) -> None:
 def log_delivery(
     delivery: Delivery, result: DeliveryResult, seconds: float, bot: str = ""
 ) -> None:
-    """Log the end of a delivery, as `log_update` logs an update.
+    """Log one line about a delivery that has ended, at the level INFO.
 
     Args:
         delivery: the delivery.
-        result: how it ended.
-        seconds: the time from its acceptance, or from its earliest time.
-        bot: the name of the bot; empty if it has none.
+        result: how the delivery ended.
+        seconds: the time from its acceptance, or from its `not_before` if that is
+            later, to its end.
+        bot: the bot's name in BOTS_FILE; empty if it has none.
     """
     if not _delivery_logger.isEnabledFor(logging.INFO):
         return
@@ -147,14 +156,15 @@ def _write_line(line: dict[str, Any]) -> None:
 
 
 class RateLimitedLogger:
-    """A logger for events that strangers can cause in any number.
+    """Limits the number of log lines for events that strangers can cause at will.
 
-    The first event is logged at once; repetitions are counted and logged as one line
-    per interval. Each message has its own limit. The fields of repetitions are lost.
+    The first event is logged at once; repetitions within the interval are only counted,
+    and their number is logged as one line at its end. Each pair of level and message
+    has its own interval. The fields of repetitions are lost.
 
     Args:
         logger: writes the lines.
-        seconds: minimum interval between two lines of the same message.
+        seconds: the length of an interval.
     """
 
     def __init__(self, logger: logging.Logger, seconds: float = 1.0) -> None:
@@ -169,10 +179,15 @@ class RateLimitedLogger:
         return not self._repeat_counts
 
     def log(self, level: int, message: str, **fields: object) -> None:
-        """Log or count a message.
+        """Log a message, or only count it if it was logged within the interval.
 
-        Must be called in the event loop. The number of different messages must be
-        small, because each is remembered for an interval.
+        Must be called in the event loop. Use only a small number of different messages,
+        because each is remembered for an interval.
+
+        Args:
+            level: a level of `logging`, such as logging.WARNING.
+            message: a constant that names the event, such as "connection_not_accepted".
+            fields: further fields of the line; they must contain no user's text.
         """
         key = level, message
         if key in self._repeat_counts:
@@ -192,9 +207,10 @@ class RateLimitedLogger:
 
 
 def summarize_error(error: BaseException) -> str:
-    """Return an error's class and the places it came from.
+    """Return a one-line description of an exception that is safe to log.
 
-    The message and local values are omitted: they may quote a user.
+    It has the exception's class and the last `_MAX_FRAMES` places in the code,
+    innermost first. The message and local values are left out: they may quote a user.
     """
     frames = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
     places = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)]
@@ -202,19 +218,23 @@ def summarize_error(error: BaseException) -> str:
 
 
 class LineOutput(Protocol):
-    """An output for complete lines; several threads may write concurrently."""
+    """Where `LogLinesHandler` writes: an object that accepts complete lines.
+
+    Several threads may write at the same time.
+    """
 
     def write(self, data: bytes, /) -> object:
-        """Write a line."""
+        """Write bytes that are one line with its line break."""
 
 
 class LogLinesHandler(logging.Handler):
-    """A handler that writes each record as a line.
+    """A handler of `logging` that writes each record as one line, JSON by default.
 
     Args:
-        output: the destination of the lines.
-        worker: added to every line unless it is empty.
-        encode: encodes a line.
+        output: gets the lines.
+        worker: the number of this worker, added to every line; an empty string adds
+            none.
+        encode: returns the bytes of a line, without a line break, from its fields.
     """
 
     def __init__(
@@ -227,11 +247,11 @@ class LogLinesHandler(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """Number of lines that the output dropped."""
+        """The number of lines that the output dropped; 0 if it is no `LogWriter`."""
         return self._output.dropped if isinstance(self._output, LogWriter) else 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
+        """Write a record of `logging` as a line. Called by `logging`; never raises."""
         try:
             line = _build_line(record)
         except Exception:  # noqa: BLE001 - like all handlers of logging
@@ -240,7 +260,13 @@ class LogLinesHandler(logging.Handler):
             self.write(line)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write a line. It is lost if the output fails."""
+        """Write a line. Never raises: the line is lost if it cannot be written.
+
+        A line above `MAX_WRITE_BYTES` is cut to its main fields.
+
+        Args:
+            line: the fields of the line; the number of the worker is added to them.
+        """
         if self._worker:
             line["worker"] = self._worker
         try:

@@ -53,13 +53,23 @@ _BOUNDS = (*map(str, _BUCKETS), "+Inf")
 
 
 class ProcessMetrics:
-    """Metrics that are read from other components whenever the page is rendered."""
+    """A set of metrics whose values are read whenever the page is rendered.
+
+    The functions that are passed to `add_...` return the present values. They are
+    called in the thread that calls `render`, and must be quick.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
 
     def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
-        """Add a gauge that calls `read` for its value."""
+        """Add a gauge, a number that may rise and fall.
+
+        Args:
+            name: the name of the metric.
+            description: the help text on the metrics page.
+            read: returns the present value.
+        """
         Gauge(name, description, registry=self._registry).set_function(read)
 
     def add_labelled_gauge(
@@ -69,14 +79,14 @@ class ProcessMetrics:
         label: str | tuple[str, ...],
         read: Callable[[], Mapping[Any, float]],
     ) -> None:
-        """Add a gauge with one series for each value of a label, or of several.
+        """Add a gauge with one series for each value of a label, or of several labels.
 
         Args:
             name: the name of the metric.
-            description: the help text.
-            label: the name of the label, or the names of several.
-            read: returns the number for each value of the label, or for each tuple of
-                the values of several.
+            description: the help text on the metrics page.
+            label: the name of the label, or a tuple of the names of several.
+            read: returns the present number for each value of the label, or for each
+                tuple of values of several labels.
         """
         labels = (label,) if isinstance(label, str) else label
 
@@ -91,7 +101,13 @@ class ProcessMetrics:
     def add_counter(
         self, name: str, description: str, read: Callable[[], float]
     ) -> None:
-        """Add a counter. Its series is named `name` followed by "_total"."""
+        """Add a counter, a number that only grows.
+
+        Args:
+            name: the name of the metric, without "_total", which is appended.
+            description: the help text on the metrics page.
+            read: returns the count since the start of this process.
+        """
         self._registry.register(
             _ReadCollector(lambda: CounterMetricFamily(name, description, value=read()))
         )
@@ -106,10 +122,10 @@ class ProcessMetrics:
         """Add a counter with one series for each value of a label.
 
         Args:
-            name: without "_total".
-            description: the help text.
+            name: the name of the metric, without "_total", which is appended.
+            description: the help text on the metrics page.
             label: the name of the label.
-            read: returns the count for each value of the label.
+            read: returns the count since the start for each value of the label.
         """
 
         def family() -> Metric:
@@ -123,18 +139,20 @@ class ProcessMetrics:
     def add_histogram(
         self, name: str, description: str, label: str = ""
     ) -> Callable[[str, float], None]:
-        """Add a histogram of seconds, with one series for each value of a label.
+        """Add a histogram of durations in seconds.
 
-        Without a label, its series exists from the start.
+        It has one series for each value of a label, which begins with its first
+        duration. Without a label it has one series, which exists from the start.
 
         Args:
             name: the name of the metric.
-            description: the help text.
-            label: the name of the label, or an empty string.
+            description: the help text on the metrics page.
+            label: the name of the label; an empty string for no label.
 
         Returns:
-            A function that adds a duration to the series of a label value, which is an
-            empty string without a label.
+            A function that adds a duration. Its arguments are the value of the label
+            (an empty string without a label) and the seconds. Only the event loop's
+            thread may call it.
         """
         series: dict[str, list[float]] = {} if label else {"": _new_series()}
         """By value of the label: the count of each bucket, then the sum."""
@@ -157,10 +175,11 @@ class ProcessMetrics:
 
 
 class Metrics(ProcessMetrics):
-    """The metrics of a process that processes updates.
+    """The metrics of a process that processes updates and deliveries.
 
     Args:
-        has_names: whether the bots have names, which become a label.
+        has_names: whether bots have names in BOTS_FILE, so that updates are counted by
+            bot. Beyond `MAX_BOT_LABELS` bots the others are counted as "other".
     """
 
     def __init__(self, *, has_names: bool = False) -> None:
@@ -186,7 +205,8 @@ class Metrics(ProcessMetrics):
             "One call of the Bot API, including retries and their delays.",
             "method",
         )
-        """Record the duration of a Bot API call, after the call's method."""
+        """Record the duration of a Bot API call: the arguments are the method and the
+        seconds."""
         self._deliveries: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         """Number of ended deliveries by caller, kind and state."""
         self._registry.register(_ReadCollector(self._build_deliveries_family))
@@ -203,7 +223,11 @@ class Metrics(ProcessMetrics):
         )
 
     def observe_update(self, record: ProcessingRecord) -> None:
-        """Record the outcome and the times of an update."""
+        """Count a processed update, and record how long it waited and was in services.
+
+        Args:
+            record: what is known about the update.
+        """
         route = record.route or ""
         if record.bot:
             bot = self._bots.get(record.bot) or self._add_bot(record.bot)
@@ -218,12 +242,23 @@ class Metrics(ProcessMetrics):
     def observe_delivery(
         self, delivery: Delivery, result: DeliveryResult, seconds: float
     ) -> None:
-        """Record the end of a delivery and the seconds until then."""
+        """Count a delivery that has ended, and record how long it took.
+
+        Args:
+            delivery: the delivery.
+            result: how the delivery ended.
+            seconds: the time from its acceptance, or from its `not_before` if that is
+                later, to its end.
+        """
         self._deliveries[delivery.caller, delivery.kind, result.state] += 1
         self._observe_delivery_wait(result.state, seconds)
 
     def count_rejected_part(self, reason: str) -> None:
-        """Count an omitted part of a reply. Any thread may call this."""
+        """Count a part that was left out of a reply. Any thread may call this.
+
+        Args:
+            reason: why Telegram would reject the part; one of a small number of words.
+        """
         self._rejected_parts.labels(reason).inc()
 
     def _add_bot(self, name: str) -> str:

@@ -11,9 +11,9 @@ _HEAD = frozenset({"time", "level", "logger", "message"})
 
 
 def format_text_line(line: Mapping[str, Any], *, in_color: bool = False) -> bytes:
-    """Return a log line as text: time, level, event, and the fields that have a value.
+    """Return a log line as text: local time, level, event, and the other fields.
 
-    The time is the local one, as people read it on their clocks.
+    Fields that are None or empty are left out. The line break is not included.
 
     Args:
         line: the fields of the line, as they are logged in JSON.

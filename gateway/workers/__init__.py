@@ -1,1 +1,1 @@
-"""Worker processes that share one port, and their supervisor."""
+"""Several worker processes that share one port, and the supervisor that runs them."""

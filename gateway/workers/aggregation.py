@@ -44,19 +44,29 @@ Restarts = Callable[[], Sequence[int]]
 
 
 def get_worker_socket(directory: Path, number: int) -> Path:
-    """Return the path of the socket with a worker's internal endpoints."""
+    """Return the path of the Unix socket with a worker's internal endpoints.
+
+    Args:
+        directory: the directory of all sockets, from `create_socket_directory`.
+        number: the number of the worker, from 0.
+    """
     return directory / str(number)
 
 
 def get_supervisor_socket(directory: Path) -> Path:
-    """Return the path of the socket with the aggregated health."""
+    """Return the path of the Unix socket with the supervisor's merged `/health`.
+
+    Args:
+        directory: the directory of all sockets, from `create_socket_directory`.
+    """
     return directory / "supervisor"
 
 
 def remove_sockets(worker_socket: Path) -> None:
-    """Remove the sockets of a supervisor that exited without doing so.
+    """Remove the socket files that a supervisor left behind because it was killed.
 
-    The last worker to call this removes the directory.
+    Each remaining worker calls this when it stops. It removes the worker's socket and
+    the supervisor's; the last worker also removes the directory. Errors are ignored.
 
     Args:
         worker_socket: the socket of this worker.
@@ -68,17 +78,22 @@ def remove_sockets(worker_socket: Path) -> None:
 
 
 class LocalFailure:
-    """The result of a request to a worker that failed because of this process."""
+    """Stands for the response to a request that failed because of this process.
+
+    For example it had no free file descriptor. It says nothing about the other process.
+    """
 
 
 class AggregatedEndpoints:
-    """The supervisor's endpoints, which merge the responses of all workers.
+    """The supervisor's HTTP endpoints, which merge the responses of all workers.
 
     Args:
-        sockets: the sockets of the workers, by number.
-        restarts: returns the number of restarts of each worker.
-        own_metrics: returns the supervisor's own metrics page.
-        own_failing: returns the names of the supervisor's failing background tasks.
+        sockets: the sockets with the workers' internal endpoints; the index is the
+            number of the worker.
+        restarts: returns how often each worker was restarted.
+        own_metrics: returns the supervisor's own metrics page; by default an empty one.
+        own_failing: returns the names of the supervisor's failing background tasks; by
+            default none.
     """
 
     def __init__(
@@ -97,14 +112,18 @@ class AggregatedEndpoints:
             ("GET", "/ready"): self._handle_ready,
             ("GET", "/metrics"): self._handle_metrics,
         }
-        """`/health` with all details, `/ready` and `/metrics`: for operators."""
+        """The handlers of the detailed `/health`, of `/ready` and of `/metrics`, for
+        operators."""
         self.health = {("GET", "/health"): self._handle_status}
-        """The public `/health`, for the workers."""
+        """The handler of the public `/health`, which workers fetch through the
+        supervisor's socket."""
 
     async def find_unresponsive(self) -> set[int]:
-        """Return the numbers of the workers that do not respond.
+        """Probe `/ready` of all workers, and return the numbers of the silent ones.
 
-        Workers whose request failed in this process are not included.
+        A worker is silent if it sends no response, of any status, within
+        `WORKER_TIMEOUT_SECONDS`. A worker whose request failed in this process is not
+        included: nothing is known about it.
         """
         answers = await self._fetch_all("/ready")
         return {number for number, it in enumerate(answers) if it is None}
@@ -148,12 +167,14 @@ class AggregatedEndpoints:
 
 
 class SupervisorHealthProxy:
-    """The public `/health` of a worker, which returns the aggregated health.
+    """A worker's public `/health`, which shows the health of all workers together.
+
+    It is fetched from the supervisor.
 
     Args:
-        socket: the socket of the supervisor.
-        fallback: responds with the worker's own status if the supervisor does not
-            respond.
+        socket: the Unix socket of the supervisor.
+        fallback: handles the request with this worker's own status if the supervisor
+            does not respond within `SUPERVISOR_TIMEOUT_SECONDS`.
     """
 
     def __init__(self, socket: Path, fallback: Handler) -> None:
@@ -177,11 +198,14 @@ class SupervisorHealthProxy:
 def merge_health(
     answers: Sequence[JsonObject | None], failing: Iterable[str] = ()
 ) -> JsonObject:
-    """Merge the health of the workers.
+    """Merge the health of all workers into the fields of one `/health` page.
+
+    The status is "ok" only if all workers responded, each is "ok", and no task is
+    failing.
 
     Args:
         answers: the response of each worker; None for one that did not respond.
-        failing: the names of the supervisor's failing tasks.
+        failing: the names of the supervisor's failing background tasks.
     """
     healths = [health for health in answers if health]
     missing = len(answers) - len(healths)
@@ -207,7 +231,9 @@ def merge_health(
 
 
 def merge_ready(answers: Sequence[JsonObject | None]) -> JsonObject:
-    """Merge the readiness of the workers: one ready worker is enough.
+    """Merge the readiness of the workers into the fields of one `/ready` page.
+
+    One ready worker is enough. Otherwise "reason" has the workers' reasons.
 
     Args:
         answers: the response of each worker; None for one that did not respond.

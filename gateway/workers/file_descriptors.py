@@ -19,9 +19,10 @@ _MAX_DIVIDED = 65_536
 
 
 class ConnectionLimits(NamedTuple):
-    """Maximum number of open connections of each kind.
+    """The maximum number of open connections of each kind in this process.
 
-    The remaining quarter is for Redis, services, uploads, downloads and probes.
+    Together they use three quarters of the file descriptors. The remaining quarter is
+    for Redis, services, uploads, downloads and probes.
 
     Attributes:
         webhook: connections to PORT.
@@ -37,7 +38,12 @@ class ConnectionLimits(NamedTuple):
 
 
 def divide_descriptors(limit: int) -> ConnectionLimits:
-    """Divide `limit` descriptors among the kinds of connections."""
+    """Divide file descriptors among the kinds of connections.
+
+    Args:
+        limit: the number of descriptors that this process may have open, as returned by
+            `raise_descriptor_limit`.
+    """
     limit = min(limit, _MAX_DIVIDED)
     operations = min(256, limit // 8)
     local = min(64, limit // 16)
@@ -47,7 +53,9 @@ def divide_descriptors(limit: int) -> ConnectionLimits:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the descriptor limit of this process to the system's maximum.
+    """Raise this process's limit on open file descriptors as far as the system allows.
+
+    Logs a warning if the new limit is below `_MIN_RECOMMENDED`.
 
     Returns:
         The new limit.

@@ -1,4 +1,4 @@
-"""The command lines, the environment and the directory of the workers."""
+"""Builds what a worker process needs: command line, environment, socket directory."""
 
 import contextlib
 import os
@@ -15,11 +15,13 @@ from gateway.domain.errors import ConfigurationError
 
 
 def build_worker_command(program: Sequence[str], socket: Path) -> Sequence[str | Path]:
-    """Return the command line of a worker.
+    """Return the command line that starts a worker process.
 
     Args:
-        program: the module that becomes a worker by `--worker`, and its arguments.
-        socket: the socket for the internal endpoints of the worker.
+        program: a Python module that runs a worker if it is given `--worker` and a
+            socket, followed by other arguments.
+        socket: the path of the Unix socket at which the worker serves its internal
+            endpoints.
     """
     # Without -P, Python would import modules from the working directory first, and
     # anybody who can write there could read the token.
@@ -31,9 +33,14 @@ def build_worker_environment(
 ) -> dict[str, str]:
     """Return the environment in which a worker loads exactly these settings.
 
-    A worker that is started later must not read a changed `.env` file or secrets that
-    were added to SECRETS_DIR: with another STORE_SECRET than the other workers it would
-    take their updates for forged.
+    All settings are passed as variables, and ENV_FILE and SECRETS_DIR are set to be
+    empty. Otherwise a worker that is started later might read a changed `.env` file or
+    new secrets: with another STORE_SECRET than the other workers it would take their
+    updates for forged. Variables of this process that are no settings are kept.
+
+    Args:
+        settings: the settings of the gateway.
+        services: the settings of each service, by its name.
     """
     settings_by_name: dict[str, object] = {"ENV_FILE": "", "SECRETS_DIR": ""}
     settings_by_name |= {name.upper(): value for name, value in settings}
@@ -57,7 +64,9 @@ def _format_value(value: object) -> str:
 
 @contextlib.contextmanager
 def create_socket_directory() -> Iterator[Path]:
-    """Create a temporary directory that only this user can access.
+    """Create a temporary directory for Unix sockets, and remove it after the block.
+
+    Only this user can access it.
 
     Raises:
         ConfigurationError: it cannot be created.

@@ -52,14 +52,17 @@ long it ran says nothing: on a busy machine the attempt takes many seconds."""
 
 
 def exit_with_parent(on_orphaned: Callable[[], None], shutdown_timeout: float) -> None:
-    """Stop this worker if its supervisor exits.
+    """Watch in a thread for the end of the supervisor, and end this worker after it.
 
-    A thread watches for this, so even a worker whose event loop is blocked exits.
+    The end is seen as the end of standard input, a pipe that the supervisor holds.
+    Because a thread watches, even a worker whose event loop is blocked ends. Call this
+    once, in the event loop.
 
     Args:
-        on_orphaned: called once, in the running event loop, after the supervisor has
-            exited.
-        shutdown_timeout: seconds that the process then has to exit before it is killed.
+        on_orphaned: called once, in this event loop, after the supervisor has ended; it
+            should begin a normal shutdown.
+        shutdown_timeout: seconds after which the process then exits with status 1,
+            whatever it is doing.
     """
     loop = asyncio.get_running_loop()
 
@@ -74,12 +77,13 @@ def exit_with_parent(on_orphaned: Callable[[], None], shutdown_timeout: float) -
 
 
 class WorkerSupervisor:
-    """A supervisor of numbered worker processes.
+    """Starts numbered worker processes, and starts each again when it ends.
 
     Args:
-        commands: the command line of each worker.
+        commands: the command line of each worker; the index is its number.
         environment: the complete environment of the workers.
-        shutdown_timeout: seconds that workers may take to exit before they are killed.
+        shutdown_timeout: seconds from the first `stop` until workers that are still
+            running are killed.
     """
 
     def __init__(
@@ -104,18 +108,22 @@ class WorkerSupervisor:
         background: BackgroundTasks,
         find_unresponsive: Callable[[], Awaitable[set[int]]],
     ) -> int:
-        """Keep the workers running until `stop`, or until one cannot start.
+        """Keep the workers running until `stop`, or until one cannot start at all.
+
+        Then all workers are asked to shut down (SIGTERM), and killed if they take too
+        long. This method returns when all have ended.
 
         Args:
             background: runs a task for each worker, and the one that kills unresponsive
                 workers.
-            find_unresponsive: returns the numbers of the workers that do not respond
-                to a probe.
+            find_unresponsive: returns the numbers of the workers that do not respond to
+                a probe. A worker that misses `MAX_MISSED_PROBES` in a row is killed and
+                restarted.
 
         Returns:
             The exit code: 0 after a clean stop, 1 if a worker had to be killed or
-            failed during shutdown, 2 if a worker could not start, 128 plus the
-            signal's number after a second signal.
+            failed during shutdown, 2 if a worker could not start, 128 plus the signal's
+            number after a second signal.
         """
         tasks = [
             background.start(
@@ -164,7 +172,14 @@ class WorkerSupervisor:
                     _send_signal(self._processes[alive[pid]], signal.SIGKILL)
 
     def stop(self, signal_number: signal.Signals) -> None:
-        """Ask the workers to shut down; kill them at once if called again."""
+        """Ask all workers to shut down; if called again, kill them at once.
+
+        Does not wait: `run` returns when the workers have ended.
+
+        Args:
+            signal_number: the signal that this process received; a second one
+                determines the exit code.
+        """
         if self._stopping.is_set():
             self._exit_code = 128 + signal_number
             self._signal_all(signal.SIGKILL)
@@ -172,7 +187,7 @@ class WorkerSupervisor:
             self._begin_shutdown()
 
     def pass_on_hangup(self) -> None:
-        """Send SIGHUP to the workers, which then look at their contracts."""
+        """Send SIGHUP to all workers, which then look for changed contracts at once."""
         for process in self._processes.values():
             _send_signal(process, signal.SIGHUP)
 
@@ -256,16 +271,17 @@ class WorkerSupervisor:
 
 
 class RestartBackoff:
-    """The delays before the restarts of one worker."""
+    """Computes the growing delays before the restarts of one worker."""
 
     def __init__(self) -> None:
         self._delay = FIRST_DELAY_SECONDS
 
     def next_delay(self, lifetime: float) -> float:
-        """Return the seconds to wait before the next restart, and double them.
+        """Return the seconds to wait before an ended worker is started again.
 
-        Call it once for each end of the worker. A worker that ran for
-        `HEALTHY_AFTER_SECONDS` waits for `FIRST_DELAY_SECONDS` again.
+        Call it once for each end. The delay doubles each time, up to
+        `MAX_DELAY_SECONDS`; it begins at `FIRST_DELAY_SECONDS`, and does so again after
+        the worker has run for `HEALTHY_AFTER_SECONDS`.
 
         Args:
             lifetime: how many seconds the worker ran before this end.
