@@ -1,1 +1,1 @@
-"""The mailbox store in memory, which is lost when the process ends."""
+"""The mailbox store in the memory of one process, which is lost when that ends."""

@@ -53,9 +53,13 @@ class _Entry(Struct, eq=False):
 class MemoryBroadcastStore:
     """The `BroadcastStore` of one process, in its memory.
 
+    Expired broadcasts are removed `RETENTION_SECONDS` after they expired. No method
+    raises StoreUnavailable.
+
     Args:
-        deliveries: the deliveries of the same process.
-        clock: their clock.
+        deliveries: the delivery store of the same process; its callback for recipients
+            is set here.
+        clock: the clock of the delivery store.
     """
 
     def __init__(self, deliveries: MemoryDeliveryStore, clock: Clock) -> None:
@@ -66,7 +70,7 @@ class MemoryBroadcastStore:
         deliveries.set_recipient_callback(self._end_recipient)
 
     async def create_broadcast(self, broadcast: Broadcast) -> bool:
-        """Store a new broadcast. See `BroadcastStore.create_broadcast`."""
+        """Store a new broadcast as a draft. See `BroadcastStore.create_broadcast`."""
         self._remove_expired()
         entry = self._entries.get(broadcast.broadcast_id)
         if entry is None:
@@ -83,7 +87,7 @@ class MemoryBroadcastStore:
         return None if entry is None else _make_record(entry)
 
     async def list_broadcasts(self, limit: int) -> Sequence[BroadcastRecord]:
-        """Return the newest broadcasts. See `BroadcastStore.list_broadcasts`."""
+        """Return up to `limit` broadcasts, newest first. See `BroadcastStore`."""
         self._remove_expired()
         newest = reversed(self._entries.values())
         return [_make_record(entry) for entry in islice(newest, limit)]
@@ -118,7 +122,11 @@ class MemoryBroadcastStore:
     async def add_recipients(
         self, broadcast: Broadcast, chat_ids: Collection[int]
     ) -> int:
-        """Add recipients. See `BroadcastStore.add_recipients`."""
+        """Add waiting recipients to a draft. See `BroadcastStore.add_recipients`.
+
+        Raises:
+            KeyError: there is no such broadcast.
+        """
         entry = self._entries[broadcast.broadcast_id]
         new = {*chat_ids} - entry.waiting
         entry.waiting |= new
@@ -132,7 +140,10 @@ class MemoryBroadcastStore:
     async def enter_recipient(
         self, delivery: Delivery, *, acquire: bool
     ) -> MailboxLease | EnterResult:
-        """Put the delivery for a recipient in. See `BroadcastStore.enter_recipient`."""
+        """Put the delivery for a waiting recipient into its mailbox.
+
+        See `BroadcastStore.enter_recipient`.
+        """
         entry = self._entries.get(delivery.broadcast_id)
         if entry is None or delivery.chat_id not in entry.waiting:
             return EnterResult.NOT_WAITING
@@ -144,7 +155,7 @@ class MemoryBroadcastStore:
         return EnterResult.ENTERED if isinstance(result, DeliveryPutResult) else result
 
     async def drop_recipients(self, broadcast: Broadcast, state: DeliveryState) -> int:
-        """Drop the waiting recipients. See `BroadcastStore.drop_recipients`."""
+        """Remove all waiting recipients. See `BroadcastStore.drop_recipients`."""
         entry = self._entries.get(broadcast.broadcast_id)
         if entry is None:
             return 0
@@ -157,7 +168,7 @@ class MemoryBroadcastStore:
         return dropped
 
     async def count_recipients(self, broadcast: Broadcast) -> BroadcastCounts:
-        """Count the recipients. See `BroadcastStore.count_recipients`."""
+        """Count recipients by what became of them. See `BroadcastStore`."""
         entry = self._entries.get(broadcast.broadcast_id)
         if entry is None:
             return BroadcastCounts()
@@ -173,7 +184,10 @@ class MemoryBroadcastStore:
     async def list_failures(
         self, broadcast: Broadcast, limit: int
     ) -> Sequence[RecipientFailure]:
-        """Return the failures. See `BroadcastStore.list_failures`."""
+        """Return up to `limit` failed recipients. See `BroadcastStore.list_failures`.
+
+        Only the first `MAX_FAILURES` of a broadcast are kept.
+        """
         entry = self._entries.get(broadcast.broadcast_id)
         return () if entry is None else tuple(entry.failures[:limit])
 

@@ -19,7 +19,11 @@ MAX_REJECTED_BYTES = 2 << 20
 
 
 class MemoryDeadLetters:
-    """The dead letters of one process, lost when it ends.
+    """The dead letters of one process, which are lost when it ends.
+
+    Updates and rejected bodies (see `REJECTED_REASONS`) have separate limits. The
+    oldest ones above a limit are removed, and those older than the retention time when
+    `remove_expired` is called. Times are seconds by `Clock.uptime`.
 
     Args:
         limits: limits on their number and age.
@@ -34,31 +38,31 @@ class MemoryDeadLetters:
         )
 
     def __len__(self) -> int:
-        """Return the number of stored dead letters."""
+        """Return the number of dead letters that are stored now."""
         return len(self._updates) + len(self._rejected)
 
     @property
     def update_count(self) -> int:
-        """The number of updates ever added, removed ones included."""
+        """How many updates were ever added, including those that were removed again."""
         return self._updates.added_count
 
     @property
     def rejected_count(self) -> int:
-        """The number of rejected bodies ever added, removed ones included."""
+        """How many rejected bodies were ever added, including removed ones."""
         return self._rejected.added_count
 
     @property
     def entries(self) -> Sequence[DeadLetter]:
-        """The stored dead letters, oldest first."""
+        """The dead letters that are stored now, oldest first."""
         both = merge(self._updates, self._rejected, key=itemgetter(0))
         return tuple(dead_letter for _, dead_letter in both)
 
     def add(self, dead_letter: DeadLetter, now: float) -> None:
-        """Add a dead letter.
+        """Add a dead letter, and remove the oldest ones above the limits.
 
         Args:
-            dead_letter: the dead letter.
-            now: seconds by `Clock.uptime`.
+            dead_letter: the dead letter; its reason decides which limits apply.
+            now: the present time by `Clock.uptime`.
         """
         group = (
             self._rejected if dead_letter.reason in REJECTED_REASONS else self._updates
@@ -66,12 +70,16 @@ class MemoryDeadLetters:
         group.add(dead_letter, now)
 
     def remove_expired(self, now: float) -> None:
-        """Remove the dead letters whose retention time is over."""
+        """Remove the dead letters whose retention time is over.
+
+        Args:
+            now: the present time by `Clock.uptime`.
+        """
         self._updates.remove_expired(now)
         self._rejected.remove_expired(now)
 
     def remove(self, dead_letter: DeadLetter) -> None:
-        """Remove a dead letter, if it is still stored."""
+        """Remove this dead letter object. Has no effect if it is not stored."""
         self._updates.remove(dead_letter)
         self._rejected.remove(dead_letter)
 

@@ -50,9 +50,12 @@ class _Entry(Struct, eq=False):
 class MemoryDeliveryStore:
     """The `DeliveryStore` of one process, in its memory.
 
+    No method raises StoreUnavailable.
+
     Args:
-        mailboxes: the mailboxes of the recipients.
-        clock: the clock of the mailboxes.
+        mailboxes: the mailbox store of the same process; deliveries go into its
+            mailboxes.
+        clock: the clock of the mailbox store.
         limit: the maximum number of updates and deliveries in a mailbox.
     """
 
@@ -77,7 +80,11 @@ class MemoryDeliveryStore:
     async def put_delivery(
         self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
-        """Store a delivery. See `DeliveryStore.put_delivery`."""
+        """Store a delivery behind other mail. See `DeliveryStore.put_delivery`.
+
+        The begin of a call is not recorded together with the put, so `begins` has no
+        effect.
+        """
         self._remove_expired(delivery.delivery_id)
         entry = self._entries.get(delivery.delivery_id)
         if entry is not None:
@@ -118,7 +125,7 @@ class MemoryDeliveryStore:
         return None if entry is None else structs.replace(entry.record)
 
     async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """Cancel a delivery. See `DeliveryStore.cancel_delivery`."""
+        """Cancel a delivery that is not begun. See `DeliveryStore.cancel_delivery`."""
         self._remove_expired(delivery_id)
         entry = self._entries.get(delivery_id)
         if entry is None:
@@ -160,7 +167,10 @@ class MemoryDeliveryStore:
         return before
 
     async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
-        """Record that a call took no effect. See `DeliveryStore.retract_part`."""
+        """Record that the begun call had no effect.
+
+        See `DeliveryStore.retract_part`.
+        """
         entry = self._entries.get(delivery_id)
         if entry is not None and entry.owner == lease.token:
             self._retract(entry)
@@ -178,7 +188,10 @@ class MemoryDeliveryStore:
         release: bool = False,
         recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
-        """Remove a delivery that ended. See `DeliveryStore.commit_delivery`."""
+        """Remove an ended delivery, and return the next mail.
+
+        See `DeliveryStore.commit_delivery`.
+        """
         entry = self._entries.get(delivery_id)
         mailbox = self._mailboxes.find_leased_mailbox(lease)
         if mailbox is None:
@@ -206,7 +219,10 @@ class MemoryDeliveryStore:
         )
 
     async def enter_due_deliveries(self, limit: int) -> int:
-        """Put scheduled deliveries whose time has come into their mailboxes."""
+        """Put scheduled deliveries whose time has come into their mailboxes.
+
+        See `DeliveryStore.enter_due_deliveries`.
+        """
         now = self._clock.now()
         entered = 0
         while self._scheduled and self._scheduled[0][0] <= now and entered < limit:
@@ -222,7 +238,10 @@ class MemoryDeliveryStore:
         return entered
 
     async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
-        """List bulk deliveries. See `DeliveryStore.list_bulk_deliveries`."""
+        """Return bulk deliveries that wait, oldest first.
+
+        See `DeliveryStore.list_bulk_deliveries`.
+        """
         now = self._clock.now()
         found: list[tuple[float, WaitingDelivery]] = []
         for delivery_id, due in list(self._bulk.items()):
@@ -235,7 +254,10 @@ class MemoryDeliveryStore:
         return [waiting for _, waiting in nsmallest(limit, found)]
 
     async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
-        """Put a bulk delivery in. See `DeliveryStore.enter_bulk_delivery`."""
+        """Put a bulk delivery into its mailbox.
+
+        See `DeliveryStore.enter_bulk_delivery`.
+        """
         entry = self._entries.get(waiting.delivery_id)
         if entry is None or entry.record.state is not DeliveryState.SCHEDULED:
             return False
@@ -247,7 +269,13 @@ class MemoryDeliveryStore:
         return True
 
     def set_recipient_callback(self, end_recipient: EndRecipient) -> None:
-        """Set what counts the ends of deliveries for recipients of broadcasts."""
+        """Set the function that counts how deliveries for recipients of broadcasts end.
+
+        Args:
+            end_recipient: called by `commit_delivery` with the recipient, the result,
+                and whether a call of the delivery was begun. By default nothing is
+                counted.
+        """
         self._end_recipient = end_recipient
 
     def enter_recipient(
@@ -255,7 +283,15 @@ class MemoryDeliveryStore:
     ) -> MailboxLease | DeliveryPutResult:
         """Put the delivery for a recipient of a broadcast into its mailbox.
 
-        Its record is removed at its end: nobody can ask for it.
+        Its record exists only until its end, because nobody can ask for it.
+
+        Args:
+            delivery: the delivery.
+            acquire: whether to acquire the lease if the mailbox is free.
+
+        Returns:
+            The lease if it was acquired; otherwise STORED, or FULL if nothing was
+            stored.
         """
         if self._is_full(delivery.ordering_key):
             return DeliveryPutResult.FULL
@@ -264,13 +300,17 @@ class MemoryDeliveryStore:
         return self._append(delivery, acquire=acquire)
 
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
-        """Return the oldest reports that nobody has confirmed."""
+        """Return the oldest reports that no service has confirmed.
+
+        See `DeliveryStore.take_reports`. A report is lost with its record after
+        `RECORD_SECONDS`.
+        """
         oldest = tuple(islice(self._reports, limit))
         self._remove_expired(*oldest)
         return [self._reports[each] for each in oldest if each in self._reports]
 
     async def confirm_reports(self, reports: Sequence[DeliveryRecord]) -> None:
-        """Remove reports that a service has received."""
+        """Remove reports that a service has received. See `DeliveryStore`."""
         for report in reports:
             self._reports.pop(report.delivery_id, None)
 

@@ -1,4 +1,4 @@
-"""One mailbox in memory."""
+"""One mailbox in memory: its mail, its lease, and whether its mail is suspected."""
 
 from bisect import bisect_left
 from enum import Enum
@@ -15,7 +15,10 @@ is exact, and a mailbox never has so many deliveries that they reach the next id
 
 
 class SuspectStage(Enum):
-    """The progress of a suspected update."""
+    """The progress of the first mail of a mailbox, if it is a suspected update.
+
+    It decides what the loss of an owner means: see `Mailbox.record_owner_loss`.
+    """
 
     QUEUED = "queued"
     """Its actor has not started to process it."""
@@ -27,21 +30,23 @@ class SuspectStage(Enum):
 
 
 class Mailbox(Struct, eq=False):
-    """The mail of one ordering key, and who may process them.
+    """The mail of one ordering key in order, and who may process it.
 
     Attributes:
-        mail: at least one update or delivery, in the order of processing.
-        positions: the position of each. That of an update is its `update_id`; that of a
-            delivery is a little higher than the position of the mail before it.
+        mail: updates and deliveries, in the order of processing. Empty only for a
+            moment, or after its last delivery was cancelled.
+        positions: the position of each mail, a number by which they are sorted. That of
+            an update is its `update_id`; that of a delivery is a little higher than the
+            position of the mail before it.
         claimable_at: the time, by `Clock.uptime`, from which any worker may acquire the
             lease: the end of the current lease or of a pause; without a lease the time
             of the put or release.
-        token: the token of the last lease, valid while the mailbox is leased; an empty
-            string during the pause after the loss of an owner.
+        token: the fencing token of the last lease, valid while the mailbox is leased;
+            an empty string during the pause after the loss of an owner.
         suspect: the position of the mail to which the next three attributes belong.
-        owner_losses: how many owners were lost with that update at the head.
-        owner_crashes: how many of these owners were lost in the middle of a step.
-        stage: the progress of that update, if it is suspected.
+        owner_losses: how many owners were lost while that mail was the first one.
+        owner_crashes: how many of these owners were lost during a step of it.
+        stage: the progress of that mail, if it is a suspected update.
     """
 
     mail: list[Envelope] = field(default_factory=list)
@@ -54,7 +59,13 @@ class Mailbox(Struct, eq=False):
     stage: SuspectStage = SuspectStage.WAITING
 
     def add(self, envelope: Envelope, limit: int | None) -> PutResult:
-        """Insert an update in order, unless the mailbox already has `limit` mail."""
+        """Insert an update at its position, unless it is there or the mailbox is full.
+
+        Args:
+            envelope: the update.
+            limit: the number of mail from which on the mailbox is full; None for no
+                limit.
+        """
         update_id = envelope.update_id
         index = bisect_left(self.positions, update_id)
         if self._is_at(index, update_id):
@@ -66,17 +77,17 @@ class Mailbox(Struct, eq=False):
         return PutResult.STORED
 
     def remove(self, update_id: int) -> Envelope | None:
-        """Remove and return an update, or return None if it is not in the mailbox."""
+        """Remove and return the update with an id; return None if it is not there."""
         index = bisect_left(self.positions, update_id)
         return self._pop(index) if self._is_at(index, update_id) else None
 
     def append_delivery(self, envelope: Envelope) -> None:
-        """Append a delivery behind all mail."""
+        """Append an envelope with a delivery behind all mail, without any limit."""
         self.mail.append(envelope)
         self.positions.append((self.positions or [0.0])[-1] + DELIVERY_STEP)
 
     def remove_delivery(self, delivery_id: str) -> Envelope | None:
-        """Remove and return a delivery, or return None if it is not in the mailbox."""
+        """Remove and return the mail with a delivery; None if it is not there."""
         for index, envelope in enumerate(self.mail):
             delivery = envelope.delivery
             if delivery is not None and delivery.delivery_id == delivery_id:
@@ -85,15 +96,19 @@ class Mailbox(Struct, eq=False):
 
     @property
     def lowest_update_id(self) -> int | None:
-        """The lowest id of the updates, or None if there are only deliveries."""
+        """The lowest id of the updates in the mailbox; None if there are none."""
         ids = (it.update_id for it in self.mail if it.delivery is None)
         return next(ids, None)
 
     def record_owner_loss(self) -> float:
-        """Record that the owner of the lease was lost: it ended without releasing it.
+        """Count a lease that expired without a release against the first mail.
+
+        Nothing is counted if that mail is a suspect whose processing had not begun. The
+        mailbox must not be empty.
 
         Returns:
-            The seconds for which no worker may acquire the lease.
+            For how many seconds the caller must let nobody acquire the lease: see
+            `SUSPECT_PAUSES`; 0 for no pause.
         """
         self._reset_for_new_head()
         if self.stage is SuspectStage.QUEUED:
@@ -106,13 +121,16 @@ class Mailbox(Struct, eq=False):
         return SUSPECT_PAUSES[min(suspected_losses, len(SUSPECT_PAUSES)) - 1]
 
     def record_new_owner(self) -> None:
-        """Record a new owner, which has not started to process the head yet."""
+        """Prepare the counts for a new owner, which has not begun the first mail yet.
+
+        The mailbox must not be empty.
+        """
         self._reset_for_new_head()
         is_suspected = self.owner_losses > MAX_UNSUSPECTED_LOSSES
         self.stage = SuspectStage.QUEUED if is_suspected else SuspectStage.WAITING
 
     def clear_suspicion(self) -> None:
-        """Reset the counts of lost owners, because an update was finished."""
+        """Reset the counts of lost owners, because mail was finished."""
         self.owner_losses = self.owner_crashes = 0
         self.stage = SuspectStage.WAITING
 

@@ -34,12 +34,15 @@ from gateway.mailboxes.serialization import DeadLetterLimits, make_dead_letter
 class MemoryMailboxStore:
     """The `MailboxStore` of one process, in its memory.
 
+    No method raises StoreUnavailable. The methods that `MailboxStore` does not have
+    serve the stores of deliveries and the failback to Redis.
+
     Args:
         clock: measures leases and retention times.
         limit: the maximum number of updates in a mailbox; at least 1.
-        max_sessions: the maximum number of states; the least recently saved are
+        max_sessions: the maximum number of user states; the least recently saved are
             removed first.
-        lease_seconds: how long a lease lasts without renewal.
+        lease_seconds: how many seconds a lease lasts without renewal.
         dead_letters: limits on the number and age of dead letters.
     """
 
@@ -63,24 +66,25 @@ class MemoryMailboxStore:
         self.dead_letters = MemoryDeadLetters(dead_letters)
         """The dead letters of this process."""
         self.in_memory = 0
-        """The number of updates in mailboxes."""
+        """The number of updates and deliveries in mailboxes."""
         self._tokens = make_fencing_tokens()
 
     @property
     def mailbox_count(self) -> int:
-        """The number of mailboxes with updates, leased or not."""
+        """The number of mailboxes that have updates or an owner."""
         return len(self._leased) + len(self._unleased)
 
     @property
     def session_count(self) -> int:
-        """The number of stored states."""
+        """The number of stored user states."""
         return len(self._states)
 
     def find_oldest_update_id(self, key_prefix: str) -> int | None:
-        """Return the lowest id of the updates in mailboxes, or None if there are none.
+        """Return the lowest id of the updates in mailboxes; None if there are none.
 
         Args:
-            key_prefix: the start of the ordering keys to look at.
+            key_prefix: look only at ordering keys that start with this, such as "<bot
+                id>/".
         """
         mailboxes = chain(self._leased.items(), self._unleased.items())
         lowest = (
@@ -92,7 +96,10 @@ class MemoryMailboxStore:
 
     @property
     def longest_wait(self) -> float:
-        """The longest time, in seconds, for which a mailbox has been claimable."""
+        """For how many seconds the mailbox that has waited longest has been claimable.
+
+        0 if no mailbox is claimable.
+        """
         now = self._clock.uptime()
         claimable_at = min(
             (mailbox.claimable_at for mailbox in self._leased.values()), default=now
@@ -103,7 +110,7 @@ class MemoryMailboxStore:
 
     @property
     def mode(self) -> str:
-        """The place where new updates are stored: always "memory"."""
+        """Where new updates are stored, for `/health`: always "memory"."""
         return "memory"
 
     @property
@@ -118,18 +125,18 @@ class MemoryMailboxStore:
 
     @property
     def dead_letter_count(self) -> int:
-        """The number of updates ever added as dead letters, removed ones included."""
+        """How many updates ever became dead letters, including removed ones."""
         return self.dead_letters.update_count
 
     @property
     def rejected_count(self) -> int:
-        """The number of rejected bodies ever added, removed ones included."""
+        """How many malformed or forged bodies were added, including removed ones."""
         return self.dead_letters.rejected_count
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
     ) -> MailboxLease | PutResult:
-        """Append an update to its mailbox. See `MailboxStore.put`."""
+        """Store an update in its mailbox. See `MailboxStore.put`."""
         ordering_key = envelope.ordering_key
         mailbox = self.find_mailbox(ordering_key)
         if mailbox is not None:
@@ -176,15 +183,22 @@ class MemoryMailboxStore:
         *,
         release: bool,
     ) -> Envelope | None:
-        """Save the state after mail was removed, and return the next mail.
+        """End a commit after mail was removed: save the state, return the next mail.
+
+        Also makes the removed mail a dead letter if there is a reason, resets the
+        counts of lost owners, and extends or ends the lease.
 
         Args:
             lease: the current lease of the mailbox.
             mailbox: the mailbox.
-            finished: the mail that was removed, or None if it was not in the mailbox.
+            finished: the mail that was removed; None if it was not in the mailbox.
             state: the new user state.
-            dead_letter_reason: see `MailboxStore.commit`.
-            release: see `MailboxStore.commit`.
+            dead_letter_reason: the reason to keep the mail as a dead letter; None not
+                to.
+            release: True to release the lease with the remaining mail.
+
+        Returns:
+            The first of the remaining mail; None if the lease ended.
         """
         if finished is not None:
             self.in_memory -= 1
@@ -206,7 +220,7 @@ class MemoryMailboxStore:
         return None
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend these leases. Return those that were lost."""
+        """Extend leases, and return those that were lost. See `MailboxStore.renew`."""
         expires_at = self._clock.uptime() + self._lease_seconds
         lost = []
         for lease in leases:
@@ -218,7 +232,7 @@ class MemoryMailboxStore:
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
-        """Release a mailbox with its updates. Has no effect if the lease was lost."""
+        """End a lease and keep the updates. See `MailboxStore.release`."""
         mailbox = self.find_leased_mailbox(lease)
         if mailbox is not None:
             del self._leased[lease.ordering_key]
@@ -227,7 +241,10 @@ class MemoryMailboxStore:
     async def claimable(
         self, limit: int, skipped_bots: Collection[str] = ()
     ) -> Sequence[str]:
-        """List claimable mailboxes. See `MailboxStore.claimable`."""
+        """List claimable mailboxes, and remove expired dead letters.
+
+        See `MailboxStore.claimable`.
+        """
         now = self._clock.uptime()
         self.dead_letters.remove_expired(now)
         leased = self._leased.items()
@@ -275,53 +292,64 @@ class MemoryMailboxStore:
             mailbox.stage = SuspectStage.RUNNING if running else SuspectStage.WAITING
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Add a dead letter that never was in a mailbox."""
+        """Store a dead letter that was never in a mailbox."""
         self.dead_letters.add(dead_letter, self._clock.uptime())
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the ordering keys of mailboxes with updates."""
+        """Iterate over the ordering keys of all mailboxes, leased or not."""
         return chain(self._leased, self._unleased)
 
     def has_updates(self, ordering_key: str) -> bool:
-        """Return whether the mailbox has updates in memory."""
+        """Return whether there is a mailbox with this ordering key in memory."""
         return self.find_mailbox(ordering_key) is not None
 
     def is_leased(self, ordering_key: str) -> bool:
-        """Return whether the mailbox has an owner in this process."""
+        """Return whether a mailbox has an owner, whose lease may have expired.
+
+        False during the pause after the loss of an owner.
+        """
         mailbox = self._leased.get(ordering_key)
         return mailbox is not None and bool(mailbox.token)
 
     def list_updates(self, ordering_key: str) -> Sequence[Envelope]:
-        """Return the updates of a mailbox, lowest `update_id` first."""
+        """Return the mail of a mailbox in the order of processing, if there is any."""
         mailbox = self.find_mailbox(ordering_key)
         return tuple(mailbox.mail) if mailbox is not None else ()
 
     def remove_update(self, ordering_key: str, update_id: int) -> None:
-        """Remove an update that is stored elsewhere now, from a claimable mailbox."""
+        """Remove an update that is stored in Redis now, from a claimable mailbox.
+
+        An empty mailbox is removed as well. Has no effect if the update is not there.
+        """
         mailbox = self.find_mailbox(ordering_key)
         if mailbox is not None and mailbox.remove(update_id) is not None:
             self.in_memory -= 1
             self.drop_if_empty(ordering_key, mailbox)
 
     def drop_if_empty(self, ordering_key: str, mailbox: Mailbox) -> None:
-        """Drop a claimable mailbox without mail."""
+        """Remove a mailbox, with its lease, if it has no mail left."""
         if not mailbox.mail:
             self._leased.pop(ordering_key, None)
             self._unleased.pop(ordering_key, None)
 
     def find_mailbox(self, ordering_key: str) -> Mailbox | None:
-        """Return a mailbox, or None if it has no mail and no owner."""
+        """Return the mailbox of an ordering key; None if there is none."""
         return self._leased.get(ordering_key) or self._unleased.get(ordering_key)
 
     def find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
-        """Return the lease's mailbox, or None if the lease's token is not current."""
+        """Return the mailbox of a lease; None if the lease's token is not current."""
         mailbox = self._leased.get(lease.ordering_key)
         if mailbox is None or not mailbox.token:
             return None
         return mailbox if mailbox.token == lease.token else None
 
     def grant_lease(self, ordering_key: str, mailbox: Mailbox) -> MailboxLease:
-        """Grant a new lease, which invalidates the previous one."""
+        """Give a mailbox a new lease, which makes the previous one invalid.
+
+        Args:
+            ordering_key: the key of the mailbox.
+            mailbox: the mailbox, which has mail and is not among the unleased ones.
+        """
         now = self._clock.uptime()
         mailbox.record_new_owner()
         mailbox.token = next(self._tokens)
@@ -339,6 +367,11 @@ class MemoryMailboxStore:
         )
 
     def make_claimable(self, ordering_key: str, mailbox: Mailbox) -> None:
-        """Make a mailbox claimable, behind all others."""
+        """Let any worker acquire a mailbox from now on, behind all others that wait.
+
+        Args:
+            ordering_key: the key of the mailbox.
+            mailbox: the mailbox, which is not among the leased ones.
+        """
         mailbox.claimable_at = self._clock.uptime()
         self._unleased[ordering_key] = mailbox

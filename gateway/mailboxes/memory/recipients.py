@@ -4,10 +4,11 @@ from collections import OrderedDict
 
 
 class MemoryRecipientIndex:
-    """The `RecipientIndex` of one process. The least recently recorded go first.
+    """The `RecipientIndex` of one process, in its memory.
 
     Args:
-        max_recipients: the maximum number of users.
+        max_recipients: the maximum number of users; the least recently recorded are
+            removed first.
     """
 
     def __init__(self, max_recipients: int) -> None:
@@ -17,7 +18,7 @@ class MemoryRecipientIndex:
     async def record_recipient(
         self, bot_id: int, internal_user_id: str, telegram_user_id: int
     ) -> None:
-        """Record the Telegram user of a new session. Replaces an earlier one."""
+        """Store which Telegram user has a session. See `RecipientIndex`."""
         key = bot_id, internal_user_id
         self._users[key] = telegram_user_id
         self._users.move_to_end(key)
@@ -25,5 +26,8 @@ class MemoryRecipientIndex:
             self._users.popitem(last=False)
 
     async def find_recipient(self, bot_id: int, internal_user_id: str) -> int | None:
-        """Return Telegram's id of a user, or None if no session was recorded."""
+        """Return the Telegram user id for an internal user id.
+
+        Returns None if no session of that user was recorded, or if it was removed.
+        """
         return self._users.get((bot_id, internal_user_id))

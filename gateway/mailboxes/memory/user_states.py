@@ -18,10 +18,11 @@ class _CacheEntry(Struct, eq=False, gc=False):
 
 
 class UserStateCache:
-    """The stored states by ordering key. The least recently saved are removed first.
+    """Stores user states by ordering key, for `STATE_TTL` seconds after each save.
 
     Args:
-        max_entries: the maximum number of states.
+        max_entries: the maximum number of states; the least recently saved are removed
+            first.
     """
 
     def __init__(self, max_entries: int) -> None:
@@ -35,15 +36,27 @@ class UserStateCache:
         return len(self._entries)
 
     def get(self, ordering_key: str, now: float) -> bytes | None:
-        """Return the state of an ordering key, or None if none is stored any more."""
+        """Return the state of an ordering key; None if there is none or it has expired.
+
+        Args:
+            ordering_key: the ordering key.
+            now: the present time by `Clock.uptime`.
+        """
         entry = self._entries.get(ordering_key)
         return entry.state if entry is not None and entry.expires_at > now else None
 
     def save(self, ordering_key: str, state: bytes, now: float) -> None:
-        """Save a state, and remove up to two that are expired or too many.
+        """Store a state for `STATE_TTL`, and remove up to two old ones.
+
+        Removed are the least recently saved that are expired or too many.
 
         A save adds one entry and removes at most two: the number still shrinks, and no
         single save pays for a large clean-up.
+
+        Args:
+            ordering_key: the ordering key; an earlier state of it is replaced.
+            state: the encoded user state.
+            now: the present time by `Clock.uptime`.
         """
         self._entries[ordering_key] = _CacheEntry(state, now + STATE_TTL)
         self._entries.move_to_end(ordering_key)

@@ -1,1 +1,1 @@
-"""The mailbox store in one file on this machine, for any number of its processes."""
+"""The mailbox store in an SQLite file, which all workers on one machine may share."""

@@ -1,4 +1,4 @@
-"""Announces to all workers that a user cancelled a streamed reply, in the file.
+"""Tells all workers, through the file, that a user cancelled a streamed reply.
 
 Other workers read it with their next scan, so it takes them up to half a second.
 """
@@ -15,10 +15,10 @@ CancellationListener = Callable[[str, int], None]
 
 
 class SqliteCancellationBus:
-    """Cancellations of all workers with the same file.
+    """The `CancellationBus` of all workers that use the same file.
 
     Args:
-        runner: runs the operations.
+        runner: runs the transactions on the file.
     """
 
     def __init__(self, runner: TransactionRunner) -> None:
@@ -26,13 +26,19 @@ class SqliteCancellationBus:
         self._listeners: list[CancellationListener] = []
 
     def subscribe(self, listener: CancellationListener) -> None:
-        """Register a listener for all cancellations."""
+        """Register a function to call at all cancellations; it stays registered.
+
+        Args:
+            listener: called with the ordering key of the user and the id of the draft;
+                sometimes twice for one cancellation.
+        """
         self._listeners.append(listener)
 
     def publish(self, ordering_key: str, draft_id: int) -> None:
-        """Notify the listeners of this worker at once, then those of the others.
+        """Call the listeners of this worker at once, and tell the other workers.
 
-        The scan of this worker finds the cancellation too: a repetition has no effect.
+        Does not wait for the file, and ignores its failures. The next scan of this
+        worker finds the cancellation too, and calls the listeners again.
         """
         self.receive([Cancellation(ordering_key, draft_id)])
 
@@ -46,7 +52,7 @@ class SqliteCancellationBus:
         self._runner.submit_unawaited(add)
 
     def receive(self, cancellations: Sequence[Cancellation]) -> None:
-        """Notify the listeners of this worker."""
+        """Call the listeners of this worker, for cancellations that a scan found."""
         for ordering_key, draft_id in cancellations:
             for listener in self._listeners:
                 listener(ordering_key, draft_id)

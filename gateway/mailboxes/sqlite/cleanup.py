@@ -1,4 +1,4 @@
-"""Removes what has expired, and returns free pages to the file system."""
+"""Removes expired rows from the file, and returns free pages to the file system."""
 
 import contextlib
 import random
@@ -24,11 +24,11 @@ KEPT_FREE_PAGES = 4000
 
 
 class Cleanup:
-    """Cleans up a little from time to time, instead of much at once.
+    """Removes a part of what has expired every `CLEANUP_SECONDS`, for one worker.
 
     Args:
-        runner: runs the operations.
-        clock: the clock of this machine.
+        runner: runs the transactions on the file.
+        clock: the clock of this machine, which says when the next part is due.
         limits: limits on the age of dead letters.
     """
 
@@ -43,7 +43,13 @@ class Cleanup:
         """The last ordering key whose state was looked at."""
 
     async def run_if_due(self, *, is_urgent: bool) -> None:
-        """Clean up if it is time to, or if it is urgent."""
+        """Clean up a part if `CLEANUP_SECONDS` have passed since the last one.
+
+        Called by each scan. Nothing is raised if the file fails.
+
+        Args:
+            is_urgent: True to clean up now in any case.
+        """
         now = self._clock.uptime()
         if not is_urgent and now < self._due_at:
             return

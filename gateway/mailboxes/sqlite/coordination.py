@@ -1,4 +1,4 @@
-"""What workers with the same file agree on: who polls, and which chats cool down."""
+"""Polling leases and cool-downs, which workers with the same file share."""
 
 import secrets
 
@@ -10,11 +10,14 @@ POLLING_LEASE_SECONDS = 3.0
 
 
 class SqlitePollingLease:
-    """The lease for fetching the updates of a bot, which all workers compete for.
+    """The polling lease of a bot, for which all workers with the file compete.
+
+    See `gateway/mailboxes/polling_lease.py`.
 
     Args:
-        runner: runs the operations.
-        bot_id: the bot's user id.
+        runner: runs the transactions on the file.
+        bot_id: the bot's user id, or another number that stands for the task of one
+            worker.
     """
 
     def __init__(self, runner: TransactionRunner, bot_id: int) -> None:
@@ -23,10 +26,16 @@ class SqlitePollingLease:
         self._token = secrets.token_hex(8)
 
     async def hold(self) -> bool:
-        """Acquire the lease, or renew it. Return whether this worker has it.
+        """Acquire the lease if nobody has it, or renew it if this worker has it.
+
+        It then lasts for `POLLING_LEASE_SECONDS`; call this again before that.
+
+        Returns:
+            True if this worker has the lease now; False if another one has it.
 
         Raises:
-            StoreUnavailable: the file fails.
+            StoreUnavailable: the file cannot be written. Until its last renewal
+                expires, the lease may still be this worker's.
         """
 
         def hold(transaction: Transaction) -> bool:
@@ -46,10 +55,11 @@ class SqlitePollingLease:
         return await self._runner.submit(hold)
 
     async def release(self) -> None:
-        """Release the lease if this worker has it.
+        """Release the lease if this worker has it, so another one gets it at once.
 
         Raises:
-            StoreUnavailable: the file fails.
+            StoreUnavailable: the file cannot be written. The lease then expires by
+                itself.
         """
 
         def release(transaction: Transaction) -> None:
@@ -62,10 +72,10 @@ class SqlitePollingLease:
 
 
 class SqliteCooldowns:
-    """The cool-downs of a bot's chats, which all workers share.
+    """The `SharedCooldowns` of all workers that use the same file.
 
     Args:
-        runner: runs the operations.
+        runner: runs the transactions on the file.
         bot_id: the bot's user id.
     """
 
@@ -74,7 +84,14 @@ class SqliteCooldowns:
         self._bot_id = bot_id
 
     def record(self, chat_id: int, seconds: float) -> None:
-        """Record a cool-down that starts now. Does not wait for the file."""
+        """Record a cool-down that starts now, in place of an earlier one of the chat.
+
+        Does not wait for the file, and ignores its failures.
+
+        Args:
+            chat_id: Telegram's id of the chat.
+            seconds: the duration of the cool-down.
+        """
 
         def record(transaction: Transaction) -> None:
             transaction.execute(
@@ -85,7 +102,10 @@ class SqliteCooldowns:
         self._runner.submit_unawaited(record)
 
     async def find(self, chat_id: int) -> float:
-        """Return the seconds until a cool-down ends; 0 if none is known."""
+        """Return the seconds until the cool-down of a chat ends.
+
+        Returns 0 if none is stored, or if the file cannot be read.
+        """
 
         def find(transaction: Transaction) -> float:
             row = transaction.execute(

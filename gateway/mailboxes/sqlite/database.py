@@ -41,7 +41,7 @@ MAX_LEASE_SECONDS = 600.0
 
 
 class Database(NamedTuple):
-    """The open file."""
+    """The opened file, with the lock that says that this process uses it."""
 
     connection: sqlite3.Connection
     path: Path
@@ -57,16 +57,21 @@ class Database(NamedTuple):
 def open_database(
     directory: Path, synchronous: Synchronous, busy_seconds: float, clock: Clock
 ) -> Database:
-    """Open the file, and create or migrate it if needed.
+    """Open the file with the mailboxes, and create or migrate it if needed.
+
+    Blocks, for seconds if the file is large: call it in a thread. If no other process
+    has the file open, it is checked for damage, and leases of ended processes end.
 
     Args:
         directory: the directory of the file; created if it does not exist.
-        synchronous: see `Synchronous`.
-        busy_seconds: for how long a transaction waits for those of other processes.
-        clock: measures leases.
+        synchronous: when a commit reaches the disk: see `Synchronous`.
+        busy_seconds: for how many seconds a transaction waits for those of other
+            processes before it fails.
+        clock: the clock of this machine, which measures leases.
 
     Raises:
-        ConfigurationError: the file cannot be used.
+        ConfigurationError: the file cannot be used: see the message. Nothing stays
+            open.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         found = sqlite3.sqlite_version

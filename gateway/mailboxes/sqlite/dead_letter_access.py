@@ -1,4 +1,4 @@
-"""The dead letters in the file, for the command line."""
+"""The dead letters in the file, for the command line: list, read, replay, delete."""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -27,7 +27,13 @@ from gateway.mailboxes.sqlite.transactions import Transaction
 async def open_sqlite_dead_letters(
     file: SqliteFile, clock: Clock
 ) -> AsyncIterator["SqliteDeadLetters"]:
-    """Open the file for the duration of the block.
+    """Open the dead letters in the file until the end of the block.
+
+    Gateways may use the file at the same time.
+
+    Args:
+        file: where the file is.
+        clock: the clock of this machine.
 
     Raises:
         ConfigurationError: the file cannot be used.
@@ -38,9 +44,9 @@ async def open_sqlite_dead_letters(
 
 
 class SqliteDeadLetters:
-    """The dead letters in the file.
+    """Lists, reads, replays and removes the dead letters in the file.
 
-    Every method raises `StoreUnavailable` if the file fails.
+    Every method raises `StoreUnavailable` if the file cannot be read or written.
     """
 
     def __init__(self, store: SqliteStore) -> None:
@@ -54,7 +60,14 @@ class SqliteDeadLetters:
         bot_ids: Collection[int] | None = None,
         limit: int | None = None,
     ) -> list[DeadLetterSummary]:
-        """List dead letters, oldest first. See `DeadLetterStore.list_summaries`."""
+        """List dead letters, oldest first, without what users wrote.
+
+        Args:
+            reason: list only dead letters with this reason; None lists all.
+            bot_ids: list only dead letters of these bots, and those of no bot because
+                their body could not be read; None lists all.
+            limit: the maximum number to list; None lists all.
+        """
         selection = DeadLetterSelection(
             reason, None if bot_ids is None else frozenset(map(str, bot_ids))
         )
@@ -70,24 +83,31 @@ class SqliteDeadLetters:
         return await self._runner.submit(read, is_read_only=True)
 
     async def get(self, dead_letter_id: int) -> DeadLetter | None:
-        """Return a dead letter with the update's JSON, or None if no such id exists."""
+        """Return a dead letter with its body; None if there is none with this id."""
         return await self._runner.submit(
             lambda transaction: read_dead_letter(transaction, dead_letter_id),
             is_read_only=True,
         )
 
     async def delete(self, dead_letter_id: int) -> bool:
-        """Remove a dead letter. Return False if there is none with this id."""
+        """Remove a dead letter.
+
+        Returns:
+            True if it was removed; False if there is none with this id.
+        """
         return await self._runner.submit(
             lambda transaction: remove_dead_letter(transaction, dead_letter_id)
         )
 
     async def replay(self, dead_letter_id: int, envelope: Envelope) -> None:
-        """Put an update into its mailbox, and remove its dead letter.
+        """Put an update back into its mailbox and remove its dead letter, atomically.
+
+        The mailbox may be full. The next scan of a worker finds the update.
 
         Args:
             dead_letter_id: the id of the dead letter.
-            envelope: the update, without a time of arrival.
+            envelope: the update, with None as its time of arrival, so that it does not
+                expire.
         """
 
         def replay(transaction: Transaction) -> None:
@@ -97,12 +117,17 @@ class SqliteDeadLetters:
         await self._runner.submit(replay)
 
     async def replay_delivery(self, dead_letter_id: int, delivery: Delivery) -> bool:
-        """Put a delivery that failed into its mailbox, and remove its dead letter.
+        """Put a failed delivery back into its mailbox and remove its dead letter.
 
         Its messages that were sent already are not sent again.
 
+        Args:
+            dead_letter_id: the id of the dead letter.
+            delivery: the delivery in the dead letter.
+
         Returns:
-            Whether it was put; otherwise it has not failed, and its dead letter stays.
+            True if it was put back. False, with nothing changed, if its record says
+            that it has not failed, or if the mailbox has no position for it.
         """
 
         def replay(transaction: Transaction) -> bool:

@@ -1,4 +1,4 @@
-"""Dead letters in the file, limited in number and age."""
+"""Operations on the dead letters in the file, each within a transaction."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,10 @@ _COLUMNS = "id, update_id, ordering_key, reason, dead_lettered_at, body, deliver
 def add_dead_letter(
     transaction: Transaction, limits: DeadLetterLimits, dead_letter: DeadLetter
 ) -> None:
-    """Add a dead letter, and remove the oldest ones above the limit."""
+    """Store a dead letter, and remove the oldest ones above the limit of its group.
+
+    Rejected bodies (see `REJECTED_REASONS`) and all others are two groups.
+    """
     is_rejected = dead_letter.reason in REJECTED_REASONS
     delivery = dead_letter.delivery
     transaction.execute(
@@ -47,7 +50,7 @@ def add_dead_letter(
 def has_expired_dead_letters(
     transaction: Transaction, limits: DeadLetterLimits
 ) -> bool:
-    """Return whether the oldest dead letter is older than its retention time."""
+    """Return whether the oldest dead letter is older than the retention time."""
     (oldest,) = transaction.execute(
         "SELECT added_at FROM dead_letters ORDER BY id LIMIT 1"
     ).fetchone() or (None,)
@@ -57,7 +60,7 @@ def has_expired_dead_letters(
 def remove_expired_dead_letters(
     transaction: Transaction, limits: DeadLetterLimits
 ) -> None:
-    """Remove the dead letters whose retention time is over."""
+    """Remove the dead letters that are older than the retention time."""
     transaction.execute(
         "DELETE FROM dead_letters WHERE added_at <= ?",
         (transaction.now - limits.retention_seconds,),
@@ -65,13 +68,13 @@ def remove_expired_dead_letters(
 
 
 def remove_dead_letter(transaction: Transaction, letter_id: int) -> bool:
-    """Remove a dead letter. Return False if there is none with this id."""
+    """Remove a dead letter, and return whether there was one with this id."""
     removed = transaction.execute("DELETE FROM dead_letters WHERE id = ?", (letter_id,))
     return bool(removed.rowcount)
 
 
 def count_dead_letters(transaction: Transaction) -> tuple[int, int]:
-    """Return the numbers of dead letters and of rejected letters."""
+    """Return two numbers: of updates and deliveries, and of rejected bodies."""
     counts = dict(
         transaction.execute(
             "SELECT is_rejected, count(*) FROM dead_letters GROUP BY is_rejected"
@@ -85,14 +88,15 @@ def iterate_dead_letters(
 ) -> Iterator[tuple[int, DeadLetter]]:
     """Iterate over all dead letters with their ids, oldest first.
 
-    One at a time, because their bodies may be large.
+    They are read one at a time, because their bodies may be large; iterate within the
+    transaction.
     """
     rows = transaction.execute(f"SELECT {_COLUMNS} FROM dead_letters ORDER BY id")  # noqa: S608 - constants
     return map(_read, rows)
 
 
 def read_dead_letter(transaction: Transaction, letter_id: int) -> DeadLetter | None:
-    """Return a dead letter, or None if there is none with this id."""
+    """Return the dead letter with an id; None if there is none."""
     row = transaction.execute(
         f"SELECT {_COLUMNS} FROM dead_letters WHERE id = ?",  # noqa: S608 - constants
         (letter_id,),

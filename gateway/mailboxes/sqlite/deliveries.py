@@ -1,4 +1,4 @@
-"""Deliveries in the file, in the mailboxes of their recipients and outside of them."""
+"""Deliveries in the file, in the mailboxes of their recipients or outside of them."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -38,9 +38,13 @@ T = TypeVar("T")
 class SqliteDeliveryStore:
     """The `DeliveryStore` of all workers that use the same file.
 
+    If the file fails, methods that a delivery in progress needs (`begin_part`,
+    `retract_part`, `commit_delivery`) try again until it works; what is said of each
+    method of `DeliveryStore` holds for all others.
+
     Args:
-        mailboxes: the mailboxes of the recipients.
-        runner: runs the operations.
+        mailboxes: the mailbox store in the same file.
+        runner: runs the transactions on the file.
     """
 
     def __init__(
@@ -57,7 +61,11 @@ class SqliteDeliveryStore:
         acquire: bool = True,
         begins: bool = False,
     ) -> MailboxLease | DeliveryPutResult:
-        """Store a delivery. See `DeliveryStore.put_delivery`. Its call is not begun."""
+        """Store a delivery behind other mail. See `DeliveryStore.put_delivery`.
+
+        The begin of a call is not recorded together with the put, so `begins` has no
+        effect.
+        """
         token = self._mailboxes.make_token() if acquire else ""
         reply: Grant | DeliveryPutResult = await self._mailboxes.execute_acquiring(
             lambda transaction: put_delivery(
@@ -78,7 +86,7 @@ class SqliteDeliveryStore:
         return await self._runner.submit(read, is_read_only=True)
 
     async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """Cancel a delivery. See `DeliveryStore.cancel_delivery`."""
+        """Cancel a delivery that is not begun. See `DeliveryStore`."""
         return await self._runner.submit(
             lambda transaction: cancel_delivery(transaction, delivery_id)
         )
@@ -105,7 +113,10 @@ class SqliteDeliveryStore:
         )
 
     async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
-        """Record that a call took no effect. See `DeliveryStore.retract_part`."""
+        """Record that the begun call had no effect.
+
+        See `DeliveryStore.retract_part`.
+        """
         key = LeaseKey(lease.ordering_key, lease.token)
         is_owner = await self._runner.execute_until_done(
             lambda transaction: retract_part(transaction, key, delivery_id)
@@ -124,7 +135,11 @@ class SqliteDeliveryStore:
         release: bool = False,
         recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
-        """Remove a delivery that ended. See `DeliveryStore.commit_delivery`."""
+        """Remove an ended delivery, and return the next mail.
+
+        See `DeliveryStore.commit_delivery`. `recipient` is ignored: the file keeps no
+        broadcasts.
+        """
         following, expires_at = await self._runner.execute_until_done(
             lambda transaction: commit_delivery(
                 transaction,
@@ -140,9 +155,10 @@ class SqliteDeliveryStore:
         return following
 
     async def enter_due_deliveries(self, limit: int) -> int:
-        """Put due deliveries into mailboxes. See `DeliveryStore.enter_due_deliveries`.
+        """Put scheduled deliveries whose time has come into their mailboxes.
 
-        Only if the last scan found some.
+        See `DeliveryStore.enter_due_deliveries`. Does nothing unless the last scan of
+        this worker found such deliveries.
         """
         if not self._mailboxes.last_scan.has_due_deliveries:
             return 0
@@ -156,7 +172,10 @@ class SqliteDeliveryStore:
             return 0
 
     async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
-        """List bulk deliveries. See `DeliveryStore.list_bulk_deliveries`."""
+        """Return bulk deliveries that wait, oldest first.
+
+        See `DeliveryStore.list_bulk_deliveries`.
+        """
         try:
             return await self._runner.submit(
                 lambda transaction: list_bulk_deliveries(transaction, limit),
@@ -166,7 +185,10 @@ class SqliteDeliveryStore:
             return ()
 
     async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
-        """Put a bulk delivery in. See `DeliveryStore.enter_bulk_delivery`."""
+        """Put a bulk delivery into its mailbox.
+
+        See `DeliveryStore.enter_bulk_delivery`.
+        """
         try:
             return await self._runner.submit(
                 lambda transaction: enter_bulk_delivery(
@@ -177,13 +199,22 @@ class SqliteDeliveryStore:
             return False
 
     async def list_open_ids(self, limit: int) -> Sequence[str]:
-        """Return the ids of deliveries that have not ended, oldest first."""
+        """Return the ids of up to `limit` deliveries that have not ended.
+
+        Those that were accepted first come first.
+
+        Raises:
+            StoreUnavailable: the file cannot be read.
+        """
         return await self._runner.submit(
             lambda transaction: list_open_ids(transaction, limit), is_read_only=True
         )
 
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
-        """Return the oldest reports, if the last scan found some."""
+        """Return the oldest reports. See `DeliveryStore.take_reports`.
+
+        Returns none unless the last scan of this worker found some.
+        """
         if not self._mailboxes.last_scan.has_reports:
             return ()
         try:
@@ -197,7 +228,7 @@ class SqliteDeliveryStore:
     async def confirm_reports(self, reports: Sequence[DeliveryRecord]) -> None:
         """Remove reports that a service has received.
 
-        Those that could not be removed are taken again.
+        If the file fails, they stay, and `take_reports` returns them again.
         """
         delivery_ids = [report.delivery_id for report in reports]
         try:

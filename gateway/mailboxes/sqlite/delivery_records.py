@@ -1,4 +1,7 @@
-"""The operations on deliveries and their records, each within a transaction."""
+"""Operations on deliveries and their records in the file, within a transaction.
+
+A position is a number by which the mail of a mailbox is sorted: see `mail.py`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -45,23 +48,24 @@ _COLUMNS = (
 
 
 class StoredRecord(NamedTuple):
-    """A record, and what the domain does not need to know of it."""
+    """A record as the file has it, with data that only the store uses."""
 
     record: DeliveryRecord
     owner: str
-    """The token under which a part was begun or the end was committed, or empty."""
+    """The token of the lease under which the last call was begun or the end was
+    committed; empty if there is none."""
     position: float | None
-    """The position in the mailbox; None if it is not there."""
+    """The position of the delivery in its mailbox; None if it is not there."""
     report: str
 
     @property
     def is_waiting(self) -> bool:
-        """Whether nobody has begun to send the delivery."""
+        """Whether no call of the delivery has begun: ACCEPTED or SCHEDULED."""
         return self.record.state in {DeliveryState.ACCEPTED, DeliveryState.SCHEDULED}
 
 
 def read_record(transaction: Transaction, delivery_id: str) -> StoredRecord | None:
-    """Return a record, or None if there is none any more."""
+    """Return the record of a delivery; None if there is none or it has expired."""
     row = transaction.execute(
         f"SELECT {_COLUMNS} FROM deliveries WHERE delivery_id = ?"  # noqa: S608
         " AND (expires_at IS NULL OR expires_at > ?)",
@@ -102,7 +106,12 @@ def put_delivery(
         transaction: the transaction.
         policy: the settings of the mailboxes.
         delivery: the delivery.
-        token: the token of the lease; an empty string to acquire none.
+        token: the token of the lease to acquire if the mailbox is free; an empty string
+            to acquire none.
+
+    Returns:
+        The lease if it was acquired, otherwise the result. FULL also if the mailbox has
+        no position behind its mail: see `find_end`.
 
     Raises:
         IdempotencyKeyReused: the key was used with another request.
@@ -203,7 +212,7 @@ def _append(
 def cancel_delivery(
     transaction: Transaction, delivery_id: str
 ) -> DeliveryRecord | None:
-    """Cancel a delivery. See `DeliveryStore.cancel_delivery`."""
+    """Cancel a delivery that is not begun. See `DeliveryStore.cancel_delivery`."""
     found = read_record(transaction, delivery_id)
     if found is None or not found.is_waiting:
         return None if found is None else found.record
@@ -314,10 +323,10 @@ def begin_part(
 
 
 def retract_part(transaction: Transaction, lease: LeaseKey, delivery_id: str) -> bool:
-    """Record that a call took no effect. See `DeliveryStore.retract_part`.
+    """Record that the begun call had no effect. See `DeliveryStore.retract_part`.
 
     Returns:
-        Whether the lease is the current one.
+        Whether the lease is the current one of its mailbox.
     """
     transaction.execute(
         "UPDATE deliveries SET owner = '', updated_at = ?,"
@@ -354,18 +363,22 @@ def commit_delivery(
     result: DeliveryResult,
     finished: FinishedMail,
 ) -> tuple[Envelope | None, float]:
-    """Remove a delivery that ended. See `DeliveryStore.commit_delivery`.
+    """Remove an ended delivery. See `DeliveryStore.commit_delivery`.
 
     Args:
         transaction: the transaction.
         policy: the settings of the mailboxes.
-        lease: the lease.
+        lease: the lease under which the delivery was sent.
         delivery_id: the id of the delivery.
-        result: the end of the delivery.
-        finished: what to save; its position is ignored.
+        result: how the delivery ended.
+        finished: the state and the options of the commit; its position is ignored.
 
     Returns:
-        The next mail, and the new end of the lease.
+        The next mail (None if the lease ended), and the new end of the lease by
+        `Clock.uptime`.
+
+    Raises:
+        LeaseLost: the token is not the current one; nothing was changed.
     """
     found = read_record(transaction, delivery_id)
     is_final = found is not None and found.record.state.is_final
@@ -388,7 +401,12 @@ def commit_delivery(
 def enter_due_deliveries(
     transaction: Transaction, policy: MailPolicy, limit: int
 ) -> int:
-    """Put deliveries whose time has come in. Return how many entered."""
+    """Put up to `limit` scheduled deliveries that are due into their mailboxes.
+
+    Returns:
+        The number of deliveries that were put; the others wait a second longer, because
+        their mailbox is full.
+    """
     rows = transaction.execute(
         "SELECT delivery_id, delivery FROM deliveries WHERE is_bulk = 0"
         " AND waits_until <= ? ORDER BY waits_until LIMIT ?",
@@ -400,7 +418,10 @@ def enter_due_deliveries(
 def enter_bulk_delivery(
     transaction: Transaction, policy: MailPolicy, delivery_id: str
 ) -> bool:
-    """Put a bulk delivery into its mailbox. Return whether it entered."""
+    """Put a bulk delivery into its mailbox, and return whether it was put.
+
+    False if it was put before, was cancelled, or its mailbox is full.
+    """
     row = transaction.execute(
         "SELECT delivery_id, delivery FROM deliveries WHERE delivery_id = ?"
         " AND waits_until IS NOT NULL",
@@ -432,7 +453,7 @@ def _enter(
 
 
 def list_bulk_deliveries(transaction: Transaction, limit: int) -> list[WaitingDelivery]:
-    """Return bulk deliveries that may enter their mailboxes, oldest first."""
+    """Return up to `limit` bulk deliveries that may enter, oldest first."""
     rows = transaction.execute(
         "SELECT delivery_id, ordering_key FROM deliveries WHERE is_bulk = 1"
         " AND waits_until <= ? ORDER BY waits_until LIMIT ?",
@@ -442,7 +463,7 @@ def list_bulk_deliveries(transaction: Transaction, limit: int) -> list[WaitingDe
 
 
 def list_reports(transaction: Transaction, limit: int) -> list[DeliveryRecord]:
-    """Return the oldest reports that nobody has confirmed."""
+    """Return up to `limit` records whose end is still to be reported, oldest first."""
     rows = transaction.execute(
         f"SELECT {_COLUMNS} FROM deliveries WHERE is_reported = 1"  # noqa: S608
         " AND expires_at > ? ORDER BY updated_at LIMIT ?",
@@ -452,7 +473,7 @@ def list_reports(transaction: Transaction, limit: int) -> list[DeliveryRecord]:
 
 
 def confirm_reports(transaction: Transaction, delivery_ids: Sequence[str]) -> None:
-    """Remove reports that a service has received."""
+    """Stop listing these deliveries in `list_reports`: a service has the reports."""
     for delivery_id in delivery_ids:
         transaction.execute(
             "UPDATE deliveries SET is_reported = 0 WHERE delivery_id = ?",
@@ -463,13 +484,14 @@ def confirm_reports(transaction: Transaction, delivery_ids: Sequence[str]) -> No
 def replay_delivery(
     transaction: Transaction, policy: MailPolicy, delivery: Delivery
 ) -> bool:
-    """Put a delivery that failed into its mailbox again.
+    """Put a failed delivery, whose record may have expired, back into its mailbox.
 
-    What was sent of it is not sent again: its next owner continues as after an owner
-    that was lost.
+    Messages that were sent are not sent again: the next owner finds them in the record,
+    and continues as after an owner that was lost.
 
     Returns:
-        Whether it was put; otherwise it has not failed.
+        True if it was put. False, with nothing changed, if its record has another state
+        than FAILED, or if the mailbox has no position behind its mail.
     """
     found = read_record(transaction, delivery.delivery_id)
     if found is not None and found.record.state is not DeliveryState.FAILED:
@@ -496,7 +518,10 @@ def replay_delivery(
 
 
 def list_open_ids(transaction: Transaction, limit: int) -> list[str]:
-    """Return the ids of deliveries that have not ended, oldest first."""
+    """Return the ids of up to `limit` deliveries that have not ended.
+
+    Those that were accepted first come first.
+    """
     rows = transaction.execute(
         "SELECT delivery_id FROM deliveries WHERE expires_at IS NULL"
         " ORDER BY accepted_at LIMIT ?",

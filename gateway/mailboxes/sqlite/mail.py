@@ -1,8 +1,10 @@
-"""The operations on mailboxes and leases, each within a transaction.
+"""Operations on mailboxes and leases in the file, each within a transaction.
 
-A mailbox has a row in `mailboxes` while it has mail or an owner. Only the owner knows
-the token in that row. An operation under a lease compares the token first and changes
-nothing if it is another one.
+A mailbox has a row in `mailboxes` while it has mail or an owner. Its mail is sorted by
+a number, the position: that of an update is its `update_id`; that of a delivery is
+`DELIVERY_STEP` higher than the position of the mail before it. Only the owner knows the
+token in the row of the mailbox. An operation under a lease compares the token first and
+changes nothing if it is another one.
 """
 
 from collections.abc import Sequence
@@ -30,7 +32,10 @@ _decode_delivery = msgpack.Decoder(Delivery).decode
 
 
 class SuspectStage(IntEnum):
-    """The progress of a suspected update, as it is stored."""
+    """The progress of the first mail of a mailbox if it is suspected, as it is stored.
+
+    It decides what the loss of an owner means: see `domain/poison.py`.
+    """
 
     WAITING = 0
     """It waits for something else, such as a service. Updates that are not suspected
@@ -42,7 +47,7 @@ class SuspectStage(IntEnum):
 
 
 class Grant(NamedTuple):
-    """A lease that was granted."""
+    """A lease that an operation granted; `make_lease` makes a `MailboxLease` of it."""
 
     token: str
     state: bytes | None
@@ -53,14 +58,18 @@ class Grant(NamedTuple):
 
 
 class LeaseKey(NamedTuple):
-    """What identifies a lease."""
+    """What identifies a lease: the key of its mailbox, and its fencing token."""
 
     ordering_key: str
     token: str
 
 
 class FinishedMail(NamedTuple):
-    """What a commit removes and saves."""
+    """What a commit removes and saves.
+
+    With a `dead_letter_reason` the mail becomes a dead letter; with `release` the lease
+    ends although mail remains.
+    """
 
     position: float | None
     """The position of the mail, which need not be there any more; None if it certainly
@@ -71,7 +80,7 @@ class FinishedMail(NamedTuple):
 
 
 class MailPolicy(NamedTuple):
-    """The settings of all mailboxes."""
+    """The settings that hold for all mailboxes in the file."""
 
     limit: int
     """The maximum number of updates and deliveries in a mailbox."""
@@ -87,17 +96,21 @@ def put_update(
     *,
     enforce_limit: bool,
 ) -> Grant | PutResult:
-    """Append an update to its mailbox, and acquire the lease of a free one.
+    """Store an update in its mailbox. See `MailboxStore.put`.
 
     Args:
         transaction: the transaction.
         policy: the settings of the mailboxes.
         envelope: the update.
-        token: the token of the lease; an empty string to acquire none.
+        token: the token of the lease to acquire if the mailbox is free; an empty string
+            to acquire none.
         enforce_limit: whether to refuse the update if the mailbox is full.
 
+    Returns:
+        The lease if it was acquired, otherwise the result of the put.
+
     Raises:
-        StoreFull: the disk is nearly full.
+        StoreFull: the disk is nearly full; nothing was stored.
     """
     transaction.check_space()
     execute, ordering_key = transaction.execute, envelope.ordering_key
@@ -124,7 +137,7 @@ def put_update(
 
 
 class AddedMailbox(NamedTuple):
-    """The mailbox that was added, with the state of its user."""
+    """A mailbox that was added, with the stored state of its user, if there is one."""
 
     state: bytes | None
 
@@ -136,13 +149,13 @@ def add_mailbox(
     position: float,
     token: str,
 ) -> AddedMailbox | None:
-    """Add a mailbox. Return None if it exists.
+    """Add the row of a mailbox, without mail; return None if there is one already.
 
     Args:
         transaction: the transaction.
         policy: the settings of the mailboxes.
         ordering_key: the key of the mailbox.
-        position: the position of its first mail.
+        position: the position of the mail that the caller adds next.
         token: the token of its lease; an empty string to make it claimable.
     """
     claimable_at = transaction.uptime + (policy.lease_seconds if token else 0)
@@ -157,7 +170,7 @@ def add_mailbox(
 
 
 def count_mail(transaction: Transaction, ordering_key: str) -> int:
-    """Return the number of updates and deliveries in a mailbox."""
+    """Return the number of updates and deliveries in a mailbox; 0 if there is none."""
     (count,) = transaction.execute(
         "SELECT count(*) FROM mail WHERE ordering_key = ?", (ordering_key,)
     ).fetchone()
@@ -165,7 +178,11 @@ def count_mail(transaction: Transaction, ordering_key: str) -> int:
 
 
 def find_end(transaction: Transaction, ordering_key: str) -> float | None:
-    """Return the position behind all mail, or None if the next update may be there."""
+    """Return the position for a delivery behind all mail of a mailbox.
+
+    Returns None if so many deliveries are there that this is the position of the next
+    update.
+    """
     (last,) = transaction.execute(
         "SELECT max(position) FROM mail WHERE ordering_key = ?", (ordering_key,)
     ).fetchone()
@@ -174,7 +191,7 @@ def find_end(transaction: Transaction, ordering_key: str) -> float | None:
 
 
 def read_head(transaction: Transaction, ordering_key: str) -> Envelope | None:
-    """Return the first mail of a mailbox, or None if it has none."""
+    """Return the first mail of a mailbox; None if it has none."""
     row = transaction.execute(
         "SELECT position, arrived_at, body, delivery FROM mail WHERE ordering_key = ?"
         " ORDER BY position LIMIT 1",
@@ -208,14 +225,15 @@ def commit_mail(
     Args:
         transaction: the transaction.
         policy: the settings of the mailboxes.
-        lease: the lease.
+        lease: the lease under which the mail was processed.
         finished: what to remove and save.
 
     Returns:
-        The next mail, and the new end of the lease.
+        The next mail (None if the lease ended), and the new end of the lease by
+        `Clock.uptime`.
 
     Raises:
-        LeaseLost: the token is not the current one.
+        LeaseLost: the token is not the current one; nothing was changed.
     """
     execute = transaction.execute
     ordering_key, token = lease
@@ -280,7 +298,16 @@ def _remove_mail(
 def acquire_mailbox(
     transaction: Transaction, policy: MailPolicy, lease: LeaseKey
 ) -> Grant | None:
-    """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
+    """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`.
+
+    Args:
+        transaction: the transaction.
+        policy: the settings of the mailboxes.
+        lease: the key of the mailbox, and the token that the lease is to have.
+
+    Returns:
+        The lease; None if the mailbox is not claimable, or pauses now.
+    """
     ordering_key, now = lease.ordering_key, transaction.uptime
     row = transaction.execute(
         "SELECT claimable_at, token, suspect, owner_losses, owner_crashes, stage"
@@ -358,15 +385,15 @@ def _save_lease(
 def renew_leases(
     transaction: Transaction, leases: Sequence[tuple[str, str]], expires_at: float
 ) -> list[bool]:
-    """Set the end of leases.
+    """Set a new end of leases, if their tokens are current.
 
     Args:
         transaction: the transaction.
-        leases: the ordering keys and tokens.
-        expires_at: the end of the leases.
+        leases: pairs of an ordering key and a token.
+        expires_at: the new end of the leases by `Clock.uptime`.
 
     Returns:
-        Whether each lease was current.
+        For each lease whether its token was current, so that it was extended.
     """
     return [
         bool(
@@ -381,7 +408,10 @@ def renew_leases(
 
 
 def release_mailbox(transaction: Transaction, ordering_key: str, token: str) -> None:
-    """Release a lease. Has no effect if the token is not the current one."""
+    """End a lease, so that any worker may acquire the mailbox.
+
+    Has no effect if the token is not the current one.
+    """
     transaction.execute(
         "UPDATE mailboxes SET claimable_at = ?, token = ''"
         " WHERE ordering_key = ? AND token = ? AND token <> ''",
@@ -392,7 +422,7 @@ def release_mailbox(transaction: Transaction, ordering_key: str, token: str) -> 
 def record_step(
     transaction: Transaction, ordering_key: str, token: str, stage: SuspectStage
 ) -> None:
-    """Record a step of a suspected update. See `MailboxStore.record_step`."""
+    """Store the stage of a suspected update. See `MailboxStore.record_step`."""
     transaction.execute(
         "UPDATE mailboxes SET stage = ? WHERE ordering_key = ? AND token = ?"
         " AND token <> '' AND owner_losses > ?",

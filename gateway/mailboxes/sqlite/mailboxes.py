@@ -1,8 +1,9 @@
 """Mailboxes in a file: accepted updates survive the end of any process.
 
-Each method runs one operation of `mail.py` in a transaction, together with all others
-of the same turn of the event loop. What has to be finished, such as a commit, is tried
-again for as long as the file fails. Everything else raises StoreUnavailable then.
+Each method runs one operation of `mail.py`. All operations that are submitted in the
+same iteration of the event loop run in one transaction. What has to be finished, such
+as a commit, is tried again for as long as the file fails. What else happens then is
+said in `MailboxStore`.
 
 Concurrency: any number of workers on the same machine, each with any number of tasks. A
 caller that is cancelled leaves no lease behind: a release of its token follows.
@@ -49,10 +50,10 @@ class SqliteMailboxStore:
     """The `MailboxStore` of all workers that use the same file.
 
     Args:
-        runner: runs the operations.
+        runner: runs the transactions on the file.
         clock: the clock of this machine.
         limit: the maximum number of updates in a mailbox; at least 1.
-        lease_seconds: how long a lease lasts without renewal.
+        lease_seconds: how many seconds a lease lasts without renewal.
         dead_letters: limits on the number and age of dead letters.
     """
 
@@ -82,7 +83,7 @@ class SqliteMailboxStore:
         return 0
 
     def find_oldest_update_id(self, key_prefix: str) -> int | None:
-        """Return None: no update is only in memory."""
+        """Return None: no update is only in the memory of this process."""
         return None
 
     @property
@@ -92,7 +93,7 @@ class SqliteMailboxStore:
 
     @property
     def mode(self) -> str:
-        """The place where new updates are stored: always "sqlite"."""
+        """Where new updates are stored, for `/health`: always "sqlite"."""
         return "sqlite"
 
     @property
@@ -102,33 +103,39 @@ class SqliteMailboxStore:
 
     @property
     def problem(self) -> str:
-        """The problem that an operator has to fix; an empty string if none."""
+        """The problem with the file that an operator has to fix; empty if none."""
         return self._runner.problem
 
     @property
     def longest_wait(self) -> float:
-        """The longest wait of a claimable mailbox at the last scan, in seconds."""
+        """For how many seconds the mailbox that waited longest had been claimable.
+
+        The value is that of this worker's last scan; 0 if no mailbox was claimable.
+        """
         return self._scan.longest_wait
 
     @property
     def mailbox_count(self) -> int:
-        """The number of mailboxes with updates, of all workers, at the last scan."""
+        """The number of mailboxes with updates, of all workers, at the last scan.
+
+        Above `QUICKLY_COUNTED` mailboxes they are counted every `COUNT_SECONDS` only.
+        """
         return self._scan.mailbox_count
 
     @property
     def dead_letter_count(self) -> int:
-        """The number of dead letters at the last scan."""
+        """The number of dead letters at the last scan, without rejected bodies."""
         return self._scan.dead_letter_count
 
     @property
     def rejected_count(self) -> int:
-        """The number of rejected letters at the last scan."""
+        """The number of malformed or forged bodies at the last scan."""
         return self._scan.rejected_count
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
     ) -> MailboxLease | PutResult:
-        """Append an update to its mailbox. See `MailboxStore.put`."""
+        """Store an update in its mailbox. See `MailboxStore.put`."""
         token = next(self._tokens) if acquire else ""
         reply: Grant | PutResult = await self.execute_acquiring(
             lambda transaction: put_update(
@@ -152,7 +159,7 @@ class SqliteMailboxStore:
     ) -> Envelope | None:
         """Remove a finished update and save the state. See `MailboxStore.commit`.
 
-        The lease may have expired, as long as no other owner has acquired it.
+        While the file fails, the commit is tried again.
         """
         following, expires_at = await self._runner.execute_until_done(
             lambda transaction: commit_mail(
@@ -167,7 +174,7 @@ class SqliteMailboxStore:
         return following
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend these leases. Return those that were lost."""
+        """Extend leases, and return those that were lost. See `MailboxStore.renew`."""
         requested = list(leases)
         keys = [(lease.ordering_key, lease.token) for lease in requested]
 
@@ -188,10 +195,7 @@ class SqliteMailboxStore:
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
-        """Release a mailbox with its updates. Has no effect if the lease was lost.
-
-        Nothing is raised if the file fails, because the lease expires then.
-        """
+        """End a lease and keep the updates. See `MailboxStore.release`."""
         try:
             await self._runner.submit(
                 lambda transaction: release_mailbox(
@@ -204,7 +208,12 @@ class SqliteMailboxStore:
     async def claimable(
         self, limit: int, skipped_bots: Collection[str] = ()
     ) -> Sequence[str]:
-        """List claimable mailboxes. See `MailboxStore.claimable`."""
+        """Scan the file, and list claimable mailboxes. See `MailboxStore.claimable`.
+
+        Also updates `last_scan` and the counts, passes cancellations to
+        `cancellation_bus`, and removes expired rows if it is time. Returns nothing if
+        the file fails.
+        """
         skipped = tuple(skipped_bots)
         now = self._clock.uptime()
         counts = now >= self._counts_until
@@ -232,7 +241,7 @@ class SqliteMailboxStore:
 
     @property
     def last_scan(self) -> Scan:
-        """What the last scan found."""
+        """What the last scan by this worker found; empty before the first one."""
         return self._scan
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
@@ -263,7 +272,11 @@ class SqliteMailboxStore:
             return
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Add a dead letter that never was in a mailbox."""
+        """Store a dead letter that was never in a mailbox.
+
+        Raises:
+            StoreUnavailable: the file cannot be written.
+        """
         await self._runner.submit(
             lambda transaction: add_dead_letter(
                 transaction, self.policy.dead_letters, dead_letter
@@ -271,7 +284,7 @@ class SqliteMailboxStore:
         )
 
     def make_token(self) -> str:
-        """Return a new fencing token."""
+        """Return a new fencing token, for an operation that may acquire a lease."""
         return next(self._tokens)
 
     async def execute_acquiring(
@@ -280,12 +293,18 @@ class SqliteMailboxStore:
         ordering_key: str,
         token: str,
     ) -> Any:  # noqa: ANN401 - any result
-        """Run an operation that may acquire a lease.
+        """Run an operation that may acquire a lease, and return its result.
+
+        If the caller is cancelled, the lease is released.
 
         Args:
             operation: the operation.
             ordering_key: the key of the mailbox.
-            token: the token of the lease; an empty string if it acquires none.
+            token: the token of the lease that the operation may acquire; an empty
+                string if it acquires none.
+
+        Raises:
+            StoreUnavailable: the file cannot be written.
         """
         future = self._runner.submit(operation)
         try:
@@ -299,7 +318,7 @@ class SqliteMailboxStore:
 
 
 def make_lease(grant: Grant) -> MailboxLease:
-    """Return the lease that was granted."""
+    """Return the `MailboxLease` for a lease that an operation granted."""
     return MailboxLease(
         grant.head.ordering_key,
         grant.token,

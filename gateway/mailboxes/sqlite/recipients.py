@@ -7,7 +7,7 @@ class SqliteRecipientIndex:
     """The `RecipientIndex` of all workers that use the same file.
 
     Args:
-        runner: runs the operations.
+        runner: runs the transactions on the file.
     """
 
     def __init__(self, runner: TransactionRunner) -> None:
@@ -16,7 +16,10 @@ class SqliteRecipientIndex:
     async def record_recipient(
         self, bot_id: int, internal_user_id: str, telegram_user_id: int
     ) -> None:
-        """Record the Telegram user of a new session. Does not wait for the file."""
+        """Store which Telegram user has a session. See `RecipientIndex`.
+
+        Does not wait for the file.
+        """
 
         def record(transaction: Transaction) -> None:
             transaction.execute(
@@ -27,7 +30,10 @@ class SqliteRecipientIndex:
         self._runner.submit_unawaited(record)
 
     async def find_recipient(self, bot_id: int, internal_user_id: str) -> int | None:
-        """Return Telegram's id of a user. See `RecipientIndex.find_recipient`."""
+        """Return the Telegram user id for an internal user id.
+
+        See `RecipientIndex.find_recipient`.
+        """
 
         def find(transaction: Transaction) -> int | None:
             row = transaction.execute(

@@ -1,4 +1,4 @@
-"""The scan of the file, which finds what no worker has in hand."""
+"""The scan: a worker's regular search of the file for work that nobody does."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from gateway.mailboxes.sqlite.transactions import Transaction
 
 
 class Cancellation(NamedTuple):
-    """A user's cancellation of a streamed reply."""
+    """A user's cancellation of the streamed reply that a draft shows."""
 
     ordering_key: str
     draft_id: int
 
 
 class Scan(NamedTuple):
-    """What a scan found."""
+    """What a scan found. The counts are of all workers."""
 
     ordering_keys: Sequence[str] = ()
     """The keys of claimable mailboxes, longest waiting first."""
@@ -52,9 +52,11 @@ def scan_mailboxes(
         transaction: the transaction, in which nothing is written.
         limit: the maximum number of claimable mailboxes.
         skipped_bots: the ids of bots whose mailboxes are left out.
-        previous: the previous scan of this worker.
+        previous: the previous scan of this worker; only later cancellations are
+            returned.
         limits: limits on the age of dead letters.
-        counts: whether to count; otherwise the previous counts are kept.
+        counts: True to count mailboxes and dead letters; False to keep the counts of
+            the previous scan.
     """
     execute = transaction.execute
     rows = execute(

@@ -1,4 +1,4 @@
-"""Opens everything that is stored in the file."""
+"""Opens the file with its mailboxes, deliveries and recipients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,14 +17,14 @@ from gateway.mailboxes.sqlite.transactions import TransactionRunner
 
 
 class SqliteFile(NamedTuple):
-    """Where the file is, and how it is written."""
+    """Where the file is, and when a commit to it reaches the disk."""
 
     directory: Path
     synchronous: Synchronous = "normal"
 
 
 class SqliteStore(NamedTuple):
-    """The opened file."""
+    """The parts of the opened file, and the runner of its transactions."""
 
     mailboxes: SqliteMailboxStore
     deliveries: SqliteDeliveryStore
@@ -42,14 +42,17 @@ async def open_sqlite_store(
     lease_seconds: float = LEASE_SECONDS,
     dead_letters: DeadLetterLimits = DEFAULT_SHARD_LIMITS,
 ) -> AsyncIterator[SqliteStore]:
-    """Open the file for the duration of the block.
+    """Open the file until the end of the block.
+
+    At the end, all submitted operations are finished first.
 
     Args:
         file: where the file is.
         clock: the clock of this machine.
         limit: the maximum number of updates in a mailbox; at least 1.
-        busy_seconds: for how long a transaction waits for those of other processes.
-        lease_seconds: how long a lease lasts without renewal.
+        busy_seconds: for how many seconds a transaction waits for those of other
+            processes before it fails.
+        lease_seconds: how many seconds a lease lasts without renewal.
         dead_letters: limits on the number and age of dead letters.
 
     Raises:

@@ -1,12 +1,15 @@
-"""Runs operations on the file in transactions: one for all of a turn of the event loop.
+"""Runs operations on the file in transactions, many operations in each.
 
-Concurrency: one thread has the connection. The event loop hands it the operations that
-were submitted in one turn, or while the thread was busy, as one batch. The thread runs
-them in order, commits once, and reports all results to the loop by one call. Nothing is
-reported before the commit. A refusal, which an operation raises before its first
-change, is a result like any other. If an operation fails otherwise, the transaction is
-rolled back and each operation runs again in a transaction of its own, so that none
-fails with another. If the file itself fails, all operations of the batch do.
+An operation is a function that reads or changes the file. All operations that are
+submitted in the same iteration of the event loop, or while the thread is busy, are one
+batch and share one transaction.
+
+Concurrency: one thread has the connection. It runs the operations of a batch in order,
+commits once, and reports all results to the event loop by one call. Nothing is reported
+before the commit. A refusal, which an operation raises before its first change, is a
+result like any other. If an operation fails otherwise, the transaction is rolled back
+and each operation runs again in a transaction of its own, so that none fails with
+another. If the file itself fails, all operations of the batch do.
 """
 
 import asyncio
@@ -47,7 +50,7 @@ _PROBLEMS = {
 
 
 class Transaction(NamedTuple):
-    """A running transaction, as operations see it."""
+    """A running transaction, as operations get it."""
 
     execute: Callable[..., sqlite3.Cursor]
     uptime: float
@@ -58,10 +61,12 @@ class Transaction(NamedTuple):
     """Whether the disk has space for new mail."""
 
     def check_space(self) -> None:
-        """Refuse new mail if the disk is nearly full.
+        """Refuse to store new mail if the disk is nearly full.
+
+        Call it before the first change.
 
         Raises:
-            StoreFull: the disk is nearly full.
+            StoreFull: less than `RESERVED_BYTES` are free.
         """
         if not self.has_space:
             raise StoreFull(_PROBLEMS[sqlite3.SQLITE_FULL])
@@ -71,7 +76,7 @@ Operation = Callable[[Transaction], Any]
 
 
 class Submission(NamedTuple):
-    """An operation that was submitted, and the future with its result."""
+    """An operation that waits for the thread, and the future for its result."""
 
     operation: Operation
     future: asyncio.Future[Any]
@@ -79,11 +84,11 @@ class Submission(NamedTuple):
 
 
 class TransactionRunner:
-    """Runs operations on the file, within an `async with`.
+    """Runs operations on the file in a thread, within an `async with`.
 
     Args:
         database: the open file, which is closed at the end of the block.
-        clock: the clock of this machine.
+        clock: the clock of this machine, whose times the transactions get.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -108,7 +113,7 @@ class TransactionRunner:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Run what was submitted, then end the thread and close the file."""
+        """Run everything that was submitted, then end the thread and close the file."""
         self._is_closed = True
         self._is_busy = False  # the thread runs this batch after the one that it has
         self._flush()
@@ -119,14 +124,17 @@ class TransactionRunner:
     def submit(
         self, operation: Callable[[Transaction], T], *, is_read_only: bool = False
     ) -> asyncio.Future[T]:
-        """Submit an operation. It runs in any case, also if nobody waits for it.
+        """Submit an operation, and return a future for its result.
+
+        The operation runs in any case, also if nobody waits for the future. The future
+        raises what the operation raises. It raises StoreUnavailable if the file fails
+        or the block has ended; nothing was changed then.
 
         Args:
             operation: called in the thread, perhaps again if the transaction was rolled
-                back. It raises a GatewayError only before its first change.
-            is_read_only: whether it writes nothing: then it waits for no other process.
-
-        The future raises StoreUnavailable if the file fails.
+                back. It may raise a GatewayError only before its first change.
+            is_read_only: True if it writes nothing. A transaction with only such
+                operations does not wait for other processes.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         if self._is_closed:
@@ -139,11 +147,19 @@ class TransactionRunner:
         return future
 
     def submit_unawaited(self, operation: Operation) -> None:
-        """Submit an operation whose result and failure nobody needs to know."""
+        """Submit an operation whose result and failure nobody needs to know.
+
+        It is not tried again if the file fails.
+        """
         self.submit(operation).add_done_callback(_ignore_result)
 
     async def execute_until_done(self, operation: Callable[[Transaction], T]) -> T:
-        """Run an operation, and try again for as long as the file fails."""
+        """Run an operation and return its result; try again while the file fails.
+
+        Raises:
+            StoreUnavailable: the block ended before the file worked again.
+            GatewayError: the operation raised it.
+        """
         while True:
             try:
                 return await self.submit(operation)
