@@ -1,1 +1,4 @@
-"""The durable mailbox store: mailboxes in Redis, changed by Lua scripts."""
+"""The mailbox store in Redis, for any number of workers and machines.
+
+Lua scripts inside Redis make every change.
+"""

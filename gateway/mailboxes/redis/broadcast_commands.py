@@ -1,4 +1,4 @@
-"""The commands sent to Redis for broadcasts."""
+"""Builds the commands for Redis that concern broadcasts. Nothing is sent here."""
 
 import random
 from collections import defaultdict
@@ -22,13 +22,16 @@ only some thousand arguments at once."""
 
 
 class BroadcastCommandFactory:
-    """Builds commands.
+    """Builds the commands for broadcasts. The caller sends them and reads the replies.
+
+    The broadcasts themselves are in shard 0; the recipients of a broadcast are in the
+    shards of their mailboxes.
 
     Args:
         keys: the keys in Redis.
         scripts: the Lua scripts.
         limit: the maximum number of updates and deliveries in a mailbox.
-        lease_seconds: how long a lease lasts without renewal.
+        lease_seconds: how many seconds a lease lasts without renewal.
         signatures: signs stored entries.
     """
 
@@ -49,7 +52,10 @@ class BroadcastCommandFactory:
         """The shard of all broadcasts; their recipients are in the recipients' own."""
 
     def create_broadcast(self, broadcast: Broadcast) -> RedisCommand:
-        """Store a new broadcast."""
+        """Build the command that stores a new broadcast, unless its id is used.
+
+        The reply is 1, or else what is stored under the id.
+        """
         return call_script(
             self._scripts.create_broadcast,
             self._home,
@@ -60,19 +66,26 @@ class BroadcastCommandFactory:
         )
 
     def read_broadcast(self, broadcast_id: str) -> RedisCommand:
-        """Read a broadcast, its state and the time of the last change."""
+        """Build the command that reads a broadcast.
+
+        The reply has the signed broadcast, its state, and the time of its last change
+        in ms; each is None if there is no such broadcast.
+        """
         key = self._get_key(broadcast_id)
         fields = (b"broadcast", b"state", b"changed")
         return RedisCommand(self._home.number, (b"HMGET", key, *fields))
 
     def list_broadcasts(self) -> RedisCommand:
-        """List the ids of all broadcasts."""
+        """Build the command that lists the ids of all broadcasts."""
         return RedisCommand(
             self._home.number, (b"ZRANGE", self._home.broadcasts, 0, -1)
         )
 
     def list_open_broadcasts(self) -> RedisCommand:
-        """List the ids and states of the open broadcasts."""
+        """Build the command that lists the open broadcasts.
+
+        The reply has their ids and states, alternating.
+        """
         return RedisCommand(self._home.number, (b"HGETALL", self._home.open_broadcasts))
 
     def change_state(
@@ -83,7 +96,11 @@ class BroadcastCommandFactory:
         *,
         is_open: bool,
     ) -> RedisCommand:
-        """Change the state of a broadcast."""
+        """Build the command that changes the state of a broadcast, if it is allowed.
+
+        The reply is the state before; 0 if there is no such broadcast. The arguments
+        are those of `BroadcastStore.change_state`.
+        """
         return call_script(
             self._scripts.change_broadcast,
             self._home,
@@ -97,7 +114,11 @@ class BroadcastCommandFactory:
     def add_recipients(
         self, broadcast: Broadcast, chat_ids: Collection[int]
     ) -> Iterator[RedisCommand]:
-        """Add recipients: one command for each shard, or several for very many."""
+        """Build the commands that add waiting recipients, by shard.
+
+        A shard gets several commands for more than `MAX_BATCH` recipients. Each reply
+        is the number of new ones.
+        """
         broadcast_id = broadcast.broadcast_id.encode()
         shards: dict[ShardKeys, list[tuple[bytes, int]]] = defaultdict(list)
         for chat_id in chat_ids:
@@ -114,7 +135,13 @@ class BroadcastCommandFactory:
     def list_recipients(
         self, broadcast: Broadcast, number: int, limit: int
     ) -> RedisCommand:
-        """List waiting recipients in the shard with this number."""
+        """Build the command that lists waiting recipients of one shard.
+
+        Args:
+            broadcast: the broadcast.
+            number: the number of the shard.
+            limit: the maximum number of recipients; the reply has their chat ids.
+        """
         shard = self._keys.shards[number]
         return call_script(
             self._scripts.list_recipients,
@@ -125,7 +152,15 @@ class BroadcastCommandFactory:
         )
 
     def enter_recipient(self, delivery: Delivery, token: str) -> RedisCommand:
-        """Put the delivery for a recipient into its mailbox."""
+        """Build the command that puts the delivery for a recipient into its mailbox.
+
+        The reply is a number (see `_ENTER_RESULTS` in `broadcasts.py`), or the stored
+        state, and the head if there is other mail, if the lease was acquired.
+
+        Args:
+            delivery: the delivery.
+            token: the token of the lease to acquire; an empty string to acquire none.
+        """
         key = delivery.ordering_key.encode()
         broadcast_id = delivery.broadcast_id.encode()
         shard = self._keys.get_shard(key)
@@ -155,7 +190,11 @@ class BroadcastCommandFactory:
     def drop_recipients(
         self, broadcast: Broadcast, state: DeliveryState
     ) -> Iterator[RedisCommand]:
-        """Let no waiting recipient enter any more: one command for each shard."""
+        """Build the commands that remove all waiting recipients, one for each shard.
+
+        They count these recipients as ended in the given state. Each reply is their
+        number.
+        """
         broadcast_id = broadcast.broadcast_id.encode()
         for shard in self._keys.shards:
             counts = shard.counts_prefix + broadcast_id
@@ -163,14 +202,20 @@ class BroadcastCommandFactory:
             yield call_script(self._scripts.drop_recipients, shard, keys, state.value)
 
     def read_counts(self, broadcast: Broadcast) -> Iterator[RedisCommand]:
-        """Read the counts of the recipients: one command for each shard."""
+        """Build the commands that read the counts of recipients, one for each shard.
+
+        Each reply has names and counts, alternating.
+        """
         broadcast_id = broadcast.broadcast_id.encode()
         for shard in self._keys.shards:
             key = shard.counts_prefix + broadcast_id
             yield RedisCommand(shard.number, (b"HGETALL", key))
 
     def read_failures(self, broadcast: Broadcast, limit: int) -> Iterator[RedisCommand]:
-        """Read the failures: one command for each shard."""
+        """Build the commands that read recipients who may not have got the message.
+
+        One for each shard, each for at most `limit` of them.
+        """
         broadcast_id = broadcast.broadcast_id.encode()
         for number in range(SHARD_COUNT):
             key = self._keys.shards[number].failures_prefix + broadcast_id

@@ -1,10 +1,10 @@
-"""Broadcasts in Redis, with the recipients who wait for their delivery.
+"""Broadcasts in Redis, with the recipients whose delivery is not in a mailbox yet.
 
-A recipient waits in a set in the shard of its mailbox. The script that puts its
-delivery into the mailbox removes it there, so that it enters once whoever is the pacer.
-The counts of each shard change in the same scripts. The total of all shards is
-therefore the sum of the other counts at every reading. The keys are described in
-`keys.py`.
+Such a recipient waits in a set in the shard of its mailbox. The script that puts its
+delivery into the mailbox removes it from the set, so that this happens once even if two
+workers act as the pacer. The counts of each shard change in the same scripts. The total
+of all shards is therefore the sum of the other counts at every reading. The keys are
+described in `keys.py`.
 
 Concurrency: as for the mailboxes, any number of workers and tasks.
 """
@@ -59,10 +59,11 @@ class RedisBroadcastStore:
 
     Args:
         client: the connections to Redis.
-        executor: sends the commands.
+        executor: sends single commands, with a timeout.
         commands: builds the commands.
-        leases: reads the leases that are granted.
-        replay_buffer: is paused while no lease may be granted.
+        leases: turns replies that grant a lease into a `MailboxLease`.
+        replay_buffer: says whether a replay pause is running, in which no recipient
+            enters.
         clock: the clock that all gateways share.
         signatures: verifies what is read.
         tokens: makes the fencing tokens.
@@ -94,7 +95,7 @@ class RedisBroadcastStore:
         self._open_read: asyncio.Task[None] | None = None
 
     async def create_broadcast(self, broadcast: Broadcast) -> bool:
-        """Store a new broadcast. See `BroadcastStore.create_broadcast`."""
+        """Store a new broadcast as a draft. See `BroadcastStore.create_broadcast`."""
         command = self._commands.create_broadcast(broadcast)
         stored = await self._executor.execute(command, has_timeout=True)
         if stored == 1:
@@ -111,7 +112,7 @@ class RedisBroadcastStore:
         return self._decode_record(reply, broadcast_id)
 
     async def list_broadcasts(self, limit: int) -> Sequence[BroadcastRecord]:
-        """Return the newest broadcasts. See `BroadcastStore.list_broadcasts`."""
+        """Return up to `limit` broadcasts, newest first. See `BroadcastStore`."""
         listed = await self._executor.execute(
             self._commands.list_broadcasts(), has_timeout=True
         )
@@ -142,7 +143,10 @@ class RedisBroadcastStore:
         return None if reply == 0 else BroadcastState(reply.decode())
 
     async def list_open_broadcasts(self) -> Mapping[str, BroadcastState]:
-        """Return the open broadcasts. See `BroadcastStore.list_open_broadcasts`."""
+        """Return the open broadcasts. See `BroadcastStore.list_open_broadcasts`.
+
+        They are read from Redis at most every `STATE_SECONDS`.
+        """
         if self._clock.uptime() >= self._open_until:
             # All tasks that need the states wait for the same reading of them.
             if self._open_read is None:
@@ -154,12 +158,18 @@ class RedisBroadcastStore:
     async def add_recipients(
         self, broadcast: Broadcast, chat_ids: Collection[int]
     ) -> int:
-        """Add recipients. See `BroadcastStore.add_recipients`."""
+        """Add waiting recipients to a draft. See `BroadcastStore.add_recipients`.
+
+        After StoreUnavailable some of them may have been added.
+        """
         commands = self._commands.add_recipients(broadcast, chat_ids)
         return sum(await self._execute_all(commands))
 
     async def list_recipients(self, broadcast: Broadcast, limit: int) -> Sequence[int]:
-        """Return waiting recipients. See `BroadcastStore.list_recipients`."""
+        """Return waiting recipients. See `BroadcastStore.list_recipients`.
+
+        Returns none during a replay pause.
+        """
         if self._replay_buffer.is_paused:
             return ()
         per_shard = limit // SHARD_COUNT + 1
@@ -172,7 +182,11 @@ class RedisBroadcastStore:
     async def enter_recipient(
         self, delivery: Delivery, *, acquire: bool
     ) -> MailboxLease | EnterResult:
-        """Put the delivery for a recipient in. See `BroadcastStore.enter_recipient`."""
+        """Put the delivery for a waiting recipient into its mailbox.
+
+        See `BroadcastStore.enter_recipient`. During a replay pause nothing is stored
+        and the result is FULL.
+        """
         if self._replay_buffer.is_paused:
             return EnterResult.FULL
         token = next(self._tokens) if acquire else ""
@@ -192,12 +206,15 @@ class RedisBroadcastStore:
         return lease or EnterResult.ENTERED
 
     async def drop_recipients(self, broadcast: Broadcast, state: DeliveryState) -> int:
-        """Drop the waiting recipients. See `BroadcastStore.drop_recipients`."""
+        """Remove all waiting recipients. See `BroadcastStore.drop_recipients`.
+
+        After StoreUnavailable those of some shards may have been removed.
+        """
         commands = self._commands.drop_recipients(broadcast, state)
         return sum(await self._execute_all(commands))
 
     async def count_recipients(self, broadcast: Broadcast) -> BroadcastCounts:
-        """Count the recipients. See `BroadcastStore.count_recipients`."""
+        """Count recipients by what became of them. See `BroadcastStore`."""
         counts: Counter[bytes] = Counter()
         for reply in await self._execute_all(self._commands.read_counts(broadcast)):
             for name, count in zip(reply[::2], reply[1::2], strict=True):
@@ -221,7 +238,10 @@ class RedisBroadcastStore:
     async def list_failures(
         self, broadcast: Broadcast, limit: int
     ) -> Sequence[RecipientFailure]:
-        """Return the failures. See `BroadcastStore.list_failures`."""
+        """Return up to `limit` failed recipients. See `BroadcastStore.list_failures`.
+
+        At most `MAX_SHARD_FAILURES` of a broadcast are kept in each shard.
+        """
         commands = self._commands.read_failures(broadcast, limit)
         failures: list[RecipientFailure] = []
         for reply in await self._execute_all(commands):

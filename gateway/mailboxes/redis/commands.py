@@ -1,4 +1,7 @@
-"""The commands sent to Redis: most of them call one of the Lua scripts."""
+"""Builds the commands for Redis that concern mailboxes, leases and dead letters.
+
+Most of them call one of the Lua scripts, whose first lines describe the reply.
+"""
 
 from collections.abc import Collection, Sequence
 from itertools import chain
@@ -31,13 +34,13 @@ PROBE_TTL_MS = 1000
 
 
 class CommandFactory:
-    """Builds commands.
+    """Builds the commands for mailboxes. The caller sends them and reads the replies.
 
     Args:
         keys: the keys in Redis.
         scripts: the Lua scripts.
         limit: the maximum number of updates in a mailbox.
-        lease_seconds: how long a lease lasts without renewal.
+        lease_seconds: how many seconds a lease lasts without renewal.
         signatures: signs stored entries.
         dead_letters: limits on the number and age of dead letters.
     """
@@ -64,7 +67,14 @@ class CommandFactory:
     def put(
         self, envelope: Envelope, token: str, *, enforce_limit: bool
     ) -> RedisCommand:
-        """Append an update; with a token, acquire the lease of an empty mailbox."""
+        """Build the command that stores an update in its mailbox: see `put.lua`.
+
+        Args:
+            envelope: the update.
+            token: the token of the lease to acquire if the mailbox is free; an empty
+                string to acquire none.
+            enforce_limit: whether to refuse the update if the mailbox is full.
+        """
         key = envelope.ordering_key.encode()
         shard, keys = self._find_mailbox(key)
         return call_script(
@@ -89,7 +99,17 @@ class CommandFactory:
         dead_letter_reason: str | None,
         now: float,
     ) -> RedisCommand:
-        """Remove a finished update and save the state."""
+        """Build the command that ends the processing of an update: see `commit.lua`.
+
+        Args:
+            lease: see `MailboxStore.commit`, as for the next arguments.
+            update_id: see there.
+            state: see there.
+            release: see there.
+            dead_letter_reason: see there.
+            now: the time of a dead letter, in seconds since the epoch; otherwise
+                unused.
+        """
         key = lease.ordering_key.encode()
         shard, keys = self._find_mailbox(key)
         stream, max_entries = shard.dead_letters, self._max_updates
@@ -112,7 +132,14 @@ class CommandFactory:
         )
 
     def acquire(self, ordering_key: str, token: str) -> RedisCommand:
-        """Acquire the lease of a claimable mailbox."""
+        """Build the command that acquires the lease of a claimable mailbox.
+
+        It also counts lost owners: see `acquire.lua`.
+
+        Args:
+            ordering_key: the key of the mailbox.
+            token: the token of the lease.
+        """
         key = ordering_key.encode()
         shard, keys = self._find_mailbox(key)
         return call_script(
@@ -127,7 +154,12 @@ class CommandFactory:
         )
 
     def record_step(self, lease: MailboxLease, *, running: bool) -> RedisCommand:
-        """Record that a step of a suspected update begins or ends."""
+        """Build the command that records a step of a suspected update.
+
+        Args:
+            lease: the lease of the mailbox.
+            running: True if a step begins; False if it has ended.
+        """
         key = lease.ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
@@ -141,7 +173,14 @@ class CommandFactory:
         )
 
     def renew(self, number: int, leases: Sequence[MailboxLease]) -> RedisCommand:
-        """Extend leases of the shard with this number."""
+        """Build the command that extends leases: see `renew.lua`.
+
+        The reply has the indexes of those that were lost.
+
+        Args:
+            number: the number of the shard to which all these leases belong.
+            leases: the leases.
+        """
         shard = self._keys.shards[number]
         pairs = ((lease.ordering_key, lease.token) for lease in leases)
         return call_script(
@@ -153,7 +192,7 @@ class CommandFactory:
         )
 
     def release(self, ordering_key: str, token: str) -> RedisCommand:
-        """Release a lease."""
+        """Build the command that ends a lease, if the token is the current one."""
         shard = self._keys.get_shard(ordering_key.encode())
         return call_script(
             self._scripts.renew,
@@ -173,13 +212,16 @@ class CommandFactory:
         trim: bool,
         skipped_bots: Collection[str] = (),
     ) -> RedisCommand:
-        """List the claimable mailboxes of a shard.
+        """Build the command that scans a shard: see `list_claimable.lua`.
+
+        Besides claimable mailboxes the reply has the shard's counts and the time.
 
         Args:
             number: the number of the shard.
             limit: the maximum number of mailboxes.
-            new_generation: a generation to store if the shard has none.
-            trim: also remove the dead letters whose retention time is over.
+            new_generation: a random value to store in the key "generation" if that is
+                missing. If this value of a shard changes, Redis was emptied.
+            trim: True to remove the dead letters whose retention time is over as well.
             skipped_bots: the ids of bots whose mailboxes are left out.
         """
         shard = self._keys.shards[number]
@@ -201,7 +243,7 @@ class CommandFactory:
         )
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> RedisCommand:
-        """Add a dead letter that never was in a mailbox."""
+        """Build the command that stores a dead letter that was never in a mailbox."""
         shard = self._keys.get_shard((dead_letter.ordering_key or "").encode())
         stream, max_entries = shard.dead_letters, self._max_updates
         if dead_letter.reason in REJECTED_REASONS:
@@ -218,7 +260,17 @@ class CommandFactory:
     def reject_forged(
         self, ordering_key: str, token: str, stored: bytes, now: float
     ) -> RedisCommand:
-        """Move a forged update to the rejected letters, and return the next update."""
+        """Build the command that moves forged mail of a leased mailbox elsewhere.
+
+        It goes to the rejected letters, and the reply has the next mail: see
+        `reject_forged.lua`.
+
+        Args:
+            ordering_key: the key of the mailbox.
+            token: the token of the lease.
+            stored: the forged bytes, as the mailbox contains them.
+            now: the time of the rejection, in seconds since the epoch.
+        """
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
@@ -241,18 +293,21 @@ class CommandFactory:
         )
 
     def probe_shard(self, number: int) -> RedisCommand:
-        """Test whether a shard accepts a write that needs memory."""
+        """Build the command that tests whether a shard accepts a write.
+
+        It writes a short-lived key, which a full Redis refuses.
+        """
         key = self._keys.shards[number].write_probe
         return RedisCommand(number, (b"SET", key, b"", b"PX", PROBE_TTL_MS))
 
     def count_updates(self, ordering_key: str) -> RedisCommand:
-        """Count the updates in a mailbox."""
+        """Build the command that counts the mail in a mailbox."""
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return RedisCommand(shard.number, (b"ZCARD", shard.mailbox_key(key)))
 
     def remove_update(self, ordering_key: str, update_id: int) -> RedisCommand:
-        """Remove an update that was processed from memory while Redis failed.
+        """Build the command that removes an update that was finished from memory.
 
         It needs no lease, because no owner of the mailbox may process the update again.
         If the mailbox is empty after that, the next `acquire` removes its entry among
@@ -281,6 +336,13 @@ class CommandFactory:
 def call_script(
     script: Script, shard: ShardKeys, keys: tuple[bytes, ...], *arguments: Argument
 ) -> RedisCommand:
-    """Return the command that calls a script with these keys of a shard."""
+    """Return the command that calls a Lua script.
+
+    Args:
+        script: the script, which has to be loaded into Redis.
+        shard: the shard to which all keys belong.
+        keys: the script's KEYS.
+        arguments: the script's ARGV.
+    """
     call = (b"EVALSHA", script.sha, _KEY_COUNTS[len(keys)], *keys, *arguments)
     return RedisCommand(shard.number, call)

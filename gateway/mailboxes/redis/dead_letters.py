@@ -52,7 +52,10 @@ came from Telegram."""
 
 
 class DeadLetterId(NamedTuple):
-    """The id of a dead letter. Ids sort by the time at which they were added."""
+    """The id of a dead letter in Redis. Ids sort by the time of adding.
+
+    `str` returns the text that people use, and `parse` reads it.
+    """
 
     added_ms: int
     """The time at which Redis added it, in milliseconds since the epoch."""
@@ -76,14 +79,18 @@ class DeadLetterId(NamedTuple):
 
     @property
     def entry_id(self) -> str:
-        """The id of the entry in the stream of the shard."""
+        """The id of the entry in the Redis stream that contains the dead letter."""
         return f"{self.added_ms}-{self.sequence}"
 
     def __str__(self) -> str:
         return f"{'r' if self.is_rejected else ''}{self.shard}-{self.entry_id}"
 
     def with_entry(self, entry: str) -> Self:
-        """Return the id of another entry of the same stream."""
+        """Return the id of another dead letter in the same stream.
+
+        Args:
+            entry: the id of the entry in the stream, as Redis returns it.
+        """
         milliseconds, _, number = entry.partition("-")
         return self._replace(added_ms=int(milliseconds), sequence=int(number))
 
@@ -95,13 +102,16 @@ _Page = list[tuple[DeadLetterId, DeadLetter]]
 async def open_dead_letters(
     url: str, key_prefix: str, clock: Clock, signatures: StoreSignatures
 ) -> AsyncIterator["RedisDeadLetters"]:
-    """Connect to the dead letters for the duration of the block.
+    """Connect to the dead letters in Redis until the end of the block.
+
+    Does not wait for the connection: if Redis does not answer, the first method that is
+    called raises StoreUnavailable.
 
     Args:
-        url: the server, its Sentinels, or any node of a Cluster; see
+        url: the URL of the server, of its Sentinels, or of any node of a Cluster; see
             `make_connection_factory`.
         key_prefix: the first part of every key.
-        clock: measures the times of the connections.
+        clock: the clock of this machine.
         signatures: verifies dead letters that are read, and signs replayed updates.
 
     Raises:
@@ -126,9 +136,10 @@ async def open_dead_letters(
 
 
 class RedisDeadLetters:
-    """The dead letters of all shards.
+    """Lists, reads, replays and removes the dead letters of all shards.
 
-    Every method raises `StoreUnavailable` if Redis does not answer or is full.
+    Every method raises `StoreUnavailable` if Redis is full or does not answer within
+    `REPLY_TIMEOUT_SECONDS`.
     """
 
     def __init__(
@@ -154,12 +165,12 @@ class RedisDeadLetters:
         bot_ids: Collection[int] | None = None,
         limit: int | None = None,
     ) -> list[DeadLetterSummary]:
-        """List dead letters, oldest first.
+        """List dead letters, oldest first, without verifying their signatures.
 
         Args:
             reason: list only dead letters with this reason; None lists all.
-            bot_ids: list only dead letters of these bots, and those that are of no bot
-                because their body could not be read; None lists all.
+            bot_ids: list only dead letters of these bots, and those of no bot because
+                their body could not be read; None lists all.
             limit: the maximum number to list; None lists all.
         """
         heads: list[tuple[DeadLetterId, DeadLetterSummary, _StreamCursor]] = []
@@ -178,7 +189,7 @@ class RedisDeadLetters:
         return summaries
 
     async def get(self, dead_letter_id: DeadLetterId) -> DeadLetter | None:
-        """Return a dead letter with the update's JSON, or None if no such id exists.
+        """Return a dead letter with its body; None if there is none with this id.
 
         Raises:
             ForgedEntry: no gateway with our secrets wrote it.
@@ -191,7 +202,11 @@ class RedisDeadLetters:
         return decode_dead_letter(fields)
 
     async def delete(self, dead_letter_id: DeadLetterId) -> bool:
-        """Remove a dead letter. Return False if there is none with this id."""
+        """Remove a dead letter.
+
+        Returns:
+            True if it was removed; False if there is none with this id.
+        """
         return bool(
             await self._execute_on_stream(
                 dead_letter_id, b"XDEL", dead_letter_id.entry_id
@@ -199,14 +214,16 @@ class RedisDeadLetters:
         )
 
     async def replay(self, dead_letter_id: DeadLetterId, envelope: Envelope) -> None:
-        """Put an update into its mailbox, then remove its dead letter.
+        """Put an update back into its mailbox, then remove its dead letter.
 
-        Nothing is lost if this is interrupted: at worst the update is in both places,
-        and the repeated put of a second replay has no effect.
+        The mailbox may be full. The next scan of a worker finds the update. Nothing is
+        lost if this is interrupted: at worst the update is in both places, and the
+        repeated put of a second replay has no effect.
 
         Args:
             dead_letter_id: the id of the dead letter.
-            envelope: the update, without a time of arrival.
+            envelope: the update, with None as its time of arrival, so that it does not
+                expire.
         """
         await self._execute(self._commands.put(envelope, "", enforce_limit=False))
         await self.delete(dead_letter_id)
@@ -214,12 +231,20 @@ class RedisDeadLetters:
     async def replay_delivery(
         self, dead_letter_id: DeadLetterId, delivery: Delivery
     ) -> bool:
-        """Put a delivery that failed into its mailbox, then remove its dead letter.
+        """Put a failed delivery back into its mailbox, then remove its dead letter.
 
         Its messages that were sent already are not sent again.
 
+        Args:
+            dead_letter_id: the id of the dead letter.
+            delivery: the delivery in the dead letter.
+
         Returns:
-            Whether it was put; otherwise it has not failed, and its dead letter stays.
+            True if it was put back. False, with nothing changed, if its record says
+            that it has not failed, or if the mailbox has no position for it.
+
+        Raises:
+            ForgedEntry: the record of the delivery is forged.
         """
         delivery_id, ordering_key = delivery.delivery_id, delivery.ordering_key
         commands = self._delivery_commands

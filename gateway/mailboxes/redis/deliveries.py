@@ -72,13 +72,16 @@ that have not answered."""
 class RedisDeliveryStore:
     """The `DeliveryStore` of all workers that use the same Redis.
 
+    `begin_part`, `retract_part` and `commit_delivery` are sent again until Redis
+    answers. What is said of the other methods in `DeliveryStore` holds.
+
     Args:
         client: the connections to Redis.
-        executor: sends the commands.
+        executor: sends single commands, with a timeout.
         commands: builds the commands.
-        leases: reads the leases that are granted.
-        scanner: finds the shards with due deliveries and with reports.
-        replay_buffer: puts accepted deliveries again after a loss.
+        leases: turns replies that grant a lease into a `MailboxLease`.
+        scanner: knows which shards had due deliveries and reports at the last scan.
+        replay_buffer: repeats recent changes if Redis loses its last writes.
         clock: the clock that all gateways share.
         signatures: verifies what is read.
         tokens: makes the fencing tokens.
@@ -118,19 +121,22 @@ class RedisDeliveryStore:
         check_put: Callable[[str], None],
         on_commit: Callable[[MailboxLease], None],
     ) -> None:
-        """Set the callbacks of a failover, which keeps updates in memory.
+        """Set the functions by which the failover to memory takes part.
 
         Args:
             check_put: called with the ordering key before a delivery is stored; raises
-                StoreUnavailable if it must not be stored now.
-            on_commit: called with the lease that a commit extended.
+                StoreUnavailable if it must not be stored in Redis now.
+            on_commit: called with the lease after a commit has extended it.
         """
         self._check_put, self._on_commit = check_put, on_commit
 
     async def put_delivery(
         self, delivery: Delivery, *, acquire: bool = True, begins: bool = False
     ) -> MailboxLease | DeliveryPutResult:
-        """Store a delivery. See `DeliveryStore.put_delivery`."""
+        """Store a delivery behind other mail. See `DeliveryStore.put_delivery`.
+
+        During a replay pause no lease is acquired.
+        """
         self._check_put(delivery.ordering_key)
         used = await self._idempotency_keys.claim(delivery)
         if used is not None:  # the recipient had another ordering key then
@@ -221,7 +227,7 @@ class RedisDeliveryStore:
         return record
 
     async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """Cancel a delivery. See `DeliveryStore.cancel_delivery`."""
+        """Cancel a delivery that is not begun. See `DeliveryStore`."""
         entry = await self._idempotency_keys.read(delivery_id)
         if entry is None:
             return None
@@ -249,7 +255,11 @@ class RedisDeliveryStore:
         *,
         resolves_doubt: bool = False,
     ) -> DeliveryRecord:
-        """Record that a Bot API call begins. See `DeliveryStore.begin_part`."""
+        """Record that a Bot API call begins. See `DeliveryStore.begin_part`.
+
+        If Redis has lost the record, a new one is made from the mail; without mail the
+        result is a failed record, so that nothing is sent.
+        """
         missing: Delivery | None = None
         now = self._clock.now()
         while True:
@@ -288,7 +298,10 @@ class RedisDeliveryStore:
         return record
 
     async def retract_part(self, lease: MailboxLease, delivery_id: str) -> None:
-        """Record that a call took no effect. See `DeliveryStore.retract_part`."""
+        """Record that the begun call had no effect.
+
+        See `DeliveryStore.retract_part`.
+        """
         self._replays.forget_begin(lease, delivery_id)
         command = self._commands.retract_part(
             lease.ordering_key, lease.token, delivery_id
@@ -307,7 +320,11 @@ class RedisDeliveryStore:
         release: bool = False,
         recipient: BroadcastRecipient | None = None,
     ) -> Envelope | None:
-        """Remove a delivery that ended. See `DeliveryStore.commit_delivery`."""
+        """Remove an ended delivery, and return the next mail.
+
+        See `DeliveryStore.commit_delivery`. The end is saved even if LeaseLost is
+        raised because Redis lost the lease, unless another owner has begun a call.
+        """
         command = self._commands.commit_delivery(
             lease,
             delivery_id,
@@ -346,9 +363,10 @@ class RedisDeliveryStore:
         )
 
     async def enter_due_deliveries(self, limit: int) -> int:
-        """Put due deliveries into mailboxes. See `DeliveryStore.enter_due_deliveries`.
+        """Put scheduled deliveries whose time has come into their mailboxes.
 
-        Only in shards in which the last scan found some.
+        See `DeliveryStore.enter_due_deliveries`. Looks only at shards in which the last
+        scan of this worker found such deliveries. Returns 0 during a replay pause.
         """
         if self._replay_buffer.is_paused:
             return 0
@@ -365,7 +383,10 @@ class RedisDeliveryStore:
         return sum(reply == 1 for reply in await self._execute_all(entries))
 
     async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
-        """List bulk deliveries. See `DeliveryStore.list_bulk_deliveries`."""
+        """Return bulk deliveries that wait, oldest first.
+
+        See `DeliveryStore.list_bulk_deliveries`. Returns none during a replay pause.
+        """
         if self._replay_buffer.is_paused:
             return ()
         per_shard = limit // SHARD_COUNT + 1
@@ -375,7 +396,10 @@ class RedisDeliveryStore:
         return [WaitingDelivery(*it) for it in await self._list_oldest(commands, limit)]
 
     async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
-        """Put a bulk delivery in. See `DeliveryStore.enter_bulk_delivery`."""
+        """Put a bulk delivery into its mailbox.
+
+        See `DeliveryStore.enter_bulk_delivery`.
+        """
         command = self._commands.enter_delivery(
             waiting.ordering_key, waiting.delivery_id, is_bulk=True
         )
@@ -384,7 +408,8 @@ class RedisDeliveryStore:
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
         """Return the oldest reports. See `DeliveryStore.take_reports`.
 
-        Only from shards in which the last scan found some.
+        Reads only shards in which the last scan of this worker found some. Reports
+        whose record is missing or forged are removed.
         """
         lists = [
             self._commands.list_reports(shard, limit)
@@ -415,7 +440,7 @@ class RedisDeliveryStore:
     async def confirm_reports(self, reports: Sequence[DeliveryRecord]) -> None:
         """Remove reports that a service has received.
 
-        One that could not be removed is taken again.
+        If Redis does not answer, they stay, and `take_reports` returns them again.
         """
         await self._execute_all(
             [

@@ -1,4 +1,7 @@
-"""The commands sent to Redis for deliveries."""
+"""Builds the commands for Redis that concern deliveries. Nothing is sent here.
+
+Most of them call one of the Lua scripts, whose first lines describe the reply.
+"""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -54,11 +57,11 @@ them to be due. It is the year 33658; the sum is exact in a double."""
 
 
 class RecordOrigin(NamedTuple):
-    """What a record has from the beginning, so that a lost record can be made again.
+    """What a record has from the beginning, from which a lost record can be made again.
 
     Attributes:
-        facts: the signed facts; no bytes if they are unknown.
-        report: the report policy.
+        facts: the signed facts, from `encode_facts`; empty if they are unknown.
+        report: the delivery's `ReportPolicy`, as a word.
     """
 
     facts: bytes
@@ -69,13 +72,13 @@ UNKNOWN_ORIGIN = RecordOrigin(b"", "none")
 
 
 class DeliveryCommandFactory:
-    """Builds commands.
+    """Builds the commands for deliveries. The caller sends them and reads the replies.
 
     Args:
         keys: the keys in Redis.
         scripts: the Lua scripts.
         limit: the maximum number of updates and deliveries in a mailbox.
-        lease_seconds: how long a lease lasts without renewal.
+        lease_seconds: how many seconds a lease lasts without renewal.
         signatures: signs stored entries.
         dead_letters: limits on the number and age of dead letters.
 
@@ -111,17 +114,21 @@ class DeliveryCommandFactory:
         is_replay: bool = False,
         begins: bool = False,
     ) -> RedisCommand:
-        """Store a delivery; with a token, acquire the lease of an empty mailbox.
+        """Build the command that stores a delivery: see `put_delivery.lua`.
+
+        If the delivery has a collapse key, the reply may be the id of an earlier
+        delivery to replace. Then build and send the command again with that id.
 
         Args:
             delivery: the delivery.
-            token: the token of the lease; an empty string to acquire none.
-            now: seconds since the epoch.
-            replaced_id: the id in the collapse entry.
-            is_replay: whether the delivery was accepted before: it is never refused,
-                and does not replace others.
-            begins: whether its first call begins if the lease is acquired, unless
-                something is to be done before it, or the chat has a cool-down.
+            token: the token of the lease to acquire if the mailbox is free; an empty
+                string to acquire none.
+            now: the present time in seconds since the epoch.
+            replaced_id: the id from the reply to the first attempt; empty at first.
+            is_replay: True if the delivery was accepted before and may have been lost:
+                it is never refused, and does not replace others.
+            begins: whether to record that the first call begins, if the lease is
+                acquired, no other mail is first, and the chat has no cool-down.
         """
         ordering_key = delivery.ordering_key.encode()
         shard = self._keys.get_shard(ordering_key)
@@ -174,13 +181,16 @@ class DeliveryCommandFactory:
         return RecordOrigin(facts, delivery.report.value)
 
     def read_record(self, ordering_key: str, delivery_id: str) -> RedisCommand:
-        """Read the record of a delivery."""
+        """Build the command that reads the record of a delivery."""
         shard = self._keys.get_shard(ordering_key.encode())
         key = shard.record_prefix + delivery_id.encode()
         return RedisCommand(shard.number, (b"GET", key))
 
     def cancel_delivery(self, ordering_key: str, delivery_id: str) -> RedisCommand:
-        """Cancel a delivery that nobody has begun, and return its record."""
+        """Build the command that cancels a delivery, if none of its calls has begun.
+
+        The reply is the record after that.
+        """
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
@@ -210,15 +220,16 @@ class DeliveryCommandFactory:
         resolves_doubt: bool,
         missing: Delivery | None = None,
     ) -> RedisCommand:
-        """Record that a Bot API call begins.
+        """Build the command that records the begin of a call: see `begin_part.lua`.
 
         Args:
-            lease: see `DeliveryStore.begin_part`.
+            lease: see `DeliveryStore.begin_part`, as for the next arguments.
             delivery_id: see there.
             part: see there.
             sent_parts: see there.
             resolves_doubt: see there.
-            missing: the delivery of which to make a record; None if it has one.
+            missing: the delivery from which to make a record, if Redis has lost it;
+                None at first.
         """
         key = lease.ordering_key.encode()
         shard = self._keys.get_shard(key)
@@ -239,7 +250,13 @@ class DeliveryCommandFactory:
     def retract_part(
         self, ordering_key: str, token: str, delivery_id: str
     ) -> RedisCommand:
-        """Record that the call that a token's owner began took no effect."""
+        """Build the command that records that a begun call had no effect.
+
+        Args:
+            ordering_key: the key of the mailbox.
+            token: the token of the lease under which the call was begun.
+            delivery_id: the id of the delivery.
+        """
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
@@ -262,7 +279,19 @@ class DeliveryCommandFactory:
         now: float,
         recipient: BroadcastRecipient | None,
     ) -> RedisCommand:
-        """Remove a delivery that ended, save its record and the state."""
+        """Build the command that ends a delivery: see `commit_delivery.lua`.
+
+        Args:
+            lease: see `DeliveryStore.commit_delivery`, as for the next arguments.
+            delivery_id: see there.
+            state: see there.
+            result: see there.
+            release: see there.
+            dead_letter_reason: see there.
+            now: the time of a dead letter, in seconds since the epoch; otherwise
+                unused.
+            recipient: see `DeliveryStore.commit_delivery`.
+        """
         key = lease.ordering_key.encode()
         shard = self._keys.get_shard(key)
         keys: tuple[bytes, ...] = ()
@@ -307,7 +336,16 @@ class DeliveryCommandFactory:
         sent_parts: Sequence[SentPart],
         origin: RecordOrigin,
     ) -> RedisCommand:
-        """Record again that a Bot API call began, if Redis has lost that."""
+        """Build the command that records the begin of a call if Redis has lost it.
+
+        Args:
+            lease_token: the token of the lease under which the call was begun.
+            delivery_id: the id of the delivery.
+            ordering_key: the key of the mailbox.
+            part: the number of the call.
+            sent_parts: the messages that the previous calls sent.
+            origin: from what to make the record if it is missing.
+        """
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         so_far = DeliveryResult(state=DeliveryState.SENDING, sent_parts=sent_parts)
@@ -339,17 +377,19 @@ class DeliveryCommandFactory:
         uncommitted_token: str = "",
         recipient: BroadcastRecipient | None = None,
     ) -> RedisCommand:
-        """End a delivery again, if Redis has lost its end.
+        """Build the command that ends a delivery if Redis has lost its end.
 
         Args:
-            ordering_key: the key of its mailbox.
-            delivery_id: its id.
-            result: its end.
-            origin: the origin of its record, which is made if it is missing.
+            ordering_key: the key of the mailbox.
+            delivery_id: the id of the delivery.
+            result: how the delivery ended.
+            origin: from what to make the record if it is missing; with `UNKNOWN_ORIGIN`
+                none is made.
             uncommitted_token: the token of an owner whose commit was refused: then
                 nothing changes if another owner has begun a call. An empty string if
                 the end was committed.
-            recipient: the recipient of a broadcast for whom it was.
+            recipient: the recipient, if the delivery belongs to a broadcast; otherwise
+                None.
         """
         if recipient is not None:
             return end_recipient(
@@ -388,10 +428,15 @@ class DeliveryCommandFactory:
     def replay_delivery(
         self, delivery: Delivery, record: DeliveryRecord | None
     ) -> RedisCommand:
-        """Put a delivery that failed into its mailbox again.
+        """Build the command that puts a failed delivery back into its mailbox.
 
-        What was sent is not sent again: the next owner learns of an owner that was
-        lost, and continues after it. If the record has expired, all calls are in doubt.
+        Messages that were sent are not sent again: the next owner finds them in the
+        record, and continues as after an owner that was lost.
+
+        Args:
+            delivery: the delivery.
+            record: its record; None if that has expired, in which case all calls are in
+                doubt.
         """
         key = delivery.ordering_key.encode()
         shard = self._keys.get_shard(key)
@@ -423,12 +468,23 @@ class DeliveryCommandFactory:
         )
 
     def list_due(self, number: int, limit: int) -> RedisCommand:
-        """List scheduled deliveries of the shard with this number that are due."""
+        """Build the command that lists scheduled deliveries of a shard that are due.
+
+        Args:
+            number: the number of the shard.
+            limit: the maximum number of deliveries; for the reply see `split_member`.
+        """
         shard = self._keys.shards[number]
         return call_script(self._scripts.list_due, shard, (shard.scheduled,), limit)
 
     def list_bulk(self, number: int, limit: int) -> RedisCommand:
-        """List the bulk deliveries of the shard with this number, with their times."""
+        """Build the command that lists bulk deliveries of a shard that may enter.
+
+        Args:
+            number: the number of the shard.
+            limit: the maximum number of deliveries. The reply has members (see
+                `split_member`) and times, alternating.
+        """
         shard = self._keys.shards[number]
         return call_script(
             self._scripts.list_bulk, shard, (shard.scheduled,), limit, BULK_OFFSET_MS
@@ -437,7 +493,15 @@ class DeliveryCommandFactory:
     def enter_delivery(
         self, ordering_key: str, delivery_id: str, *, is_bulk: bool = False
     ) -> RedisCommand:
-        """Put a scheduled delivery, or a bulk delivery, into its mailbox."""
+        """Build the command that puts a waiting delivery into its mailbox.
+
+        The reply is 1 if it was put; for the others see `enter_delivery.lua`.
+
+        Args:
+            ordering_key: the key of the mailbox.
+            delivery_id: the id of the delivery.
+            is_bulk: True for a bulk delivery; False for one that waited for its time.
+        """
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return call_script(
@@ -456,20 +520,29 @@ class DeliveryCommandFactory:
         )
 
     def list_reports(self, number: int, limit: int) -> RedisCommand:
-        """List the oldest reports of the shard with this number, with their times."""
+        """Build the command that lists the oldest reports of a shard.
+
+        Args:
+            number: the number of the shard.
+            limit: the maximum number of reports. The reply has members (see
+                `split_member`) and times, alternating.
+        """
         shard = self._keys.shards[number]
         return RedisCommand(
             number, (b"ZRANGE", shard.reports, 0, limit - 1, b"WITHSCORES")
         )
 
     def remove_report(self, ordering_key: str, delivery_id: str) -> RedisCommand:
-        """Remove a report."""
+        """Build the command that removes the report of a delivery."""
         shard = self._keys.get_shard(ordering_key.encode())
         member = f"{delivery_id} {ordering_key}".encode()
         return RedisCommand(shard.number, (b"ZREM", shard.reports, member))
 
     def read_head(self, ordering_key: str) -> RedisCommand:
-        """Read the first mail of a mailbox."""
+        """Build the command that reads the first mail of a mailbox.
+
+        The reply is a list with the stored bytes; it is empty if there is no mail.
+        """
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
         return RedisCommand(shard.number, (b"ZRANGE", shard.mailbox_key(key), 0, 0))
@@ -498,6 +571,10 @@ def _make_collapse_key(shard: ShardKeys, delivery: Delivery) -> bytes:
 
 
 def split_member(member: bytes) -> tuple[str, str]:
-    """Return the delivery id and the ordering key in a member of a sorted set."""
+    """Split a member of the sets of scheduled deliveries or of reports.
+
+    Returns:
+        The delivery id, and the ordering key of its mailbox.
+    """
     delivery_id, _, ordering_key = member.decode(errors="replace").partition(" ")
     return delivery_id, ordering_key

@@ -1,4 +1,4 @@
-"""Lists the deliveries in Redis that have not ended, for an operator."""
+"""Lists the deliveries in Redis that have not ended, for the command line."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,12 +24,14 @@ REPLY_TIMEOUT_SECONDS = 5.0
 async def open_delivery_listing(
     url: str, key_prefix: str, clock: Clock
 ) -> AsyncIterator["DeliveryListing"]:
-    """Connect to Redis for the duration of the block.
+    """Connect to Redis until the end of the block.
+
+    Does not wait for the connection.
 
     Args:
-        url: the server, its Sentinels, or any node of a Cluster.
+        url: the URL of the server, of its Sentinels, or of any node of a Cluster.
         key_prefix: the first part of every key.
-        clock: measures the times of the connections.
+        clock: the clock of this machine.
     """
     async with (
         BackgroundTasks() as background,
@@ -41,9 +43,10 @@ async def open_delivery_listing(
 
 
 class DeliveryListing:
-    """The deliveries of all shards that wait in a mailbox or for their time.
+    """Lists deliveries that are in a mailbox or wait to enter it, in all shards.
 
-    Every method raises `StoreUnavailable` if Redis does not answer.
+    Every method raises `StoreUnavailable` if Redis does not answer within
+    `REPLY_TIMEOUT_SECONDS`.
     """
 
     def __init__(self, client: RedisClient, keys: RedisKeys) -> None:
@@ -51,7 +54,10 @@ class DeliveryListing:
         self._keys = keys
 
     async def list_ids(self, limit: int) -> list[str]:
-        """Return the ids of waiting deliveries, at most `limit` of them."""
+        """Return the ids of up to `limit` deliveries that have not ended, in no order.
+
+        Signatures are not verified.
+        """
         found: list[str] = []
         for number in range(len(self._keys.shards)):
             if len(found) >= limit:

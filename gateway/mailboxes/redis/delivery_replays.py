@@ -1,4 +1,4 @@
-"""Remembers changes of deliveries for a Redis that loses its last writes.
+"""Remembers changes of deliveries, to repeat them if Redis loses its last writes.
 
 What `replay_buffer.py` says of updates holds for deliveries. In addition the end of a
 delivery and the begin of its last call are replayed: otherwise the next owner of the
@@ -51,10 +51,13 @@ class _BegunDelivery(Struct, frozen=True):
 
 
 class DeliveryReplays:
-    """The changes of deliveries that this worker made in the last seconds.
+    """Puts this worker's changes of deliveries into the replay buffer.
+
+    A change stays there for `REPLAY_WINDOW_SECONDS`, or until a later change of the
+    same delivery replaces it.
 
     Args:
-        buffer: keeps the changes.
+        buffer: keeps the changes, and repeats them after a loss.
         commands: builds the commands that repeat them.
         clock: the clock that all gateways share.
     """
@@ -75,7 +78,13 @@ class DeliveryReplays:
         )
 
     def remember_put(self, delivery: Delivery, replaced_id: str) -> None:
-        """Remember a delivery, and the end of the one that it replaced."""
+        """Remember that Redis stored a delivery, and the end of the one it replaced.
+
+        Args:
+            delivery: the delivery.
+            replaced_id: the id of the delivery that was replaced; empty if there is
+                none.
+        """
         ordering_key, delivery_id = delivery.ordering_key, delivery.delivery_id
         shard = get_shard_number(ordering_key)
         # The key is needed after the end as well, the request is not.
@@ -103,7 +112,15 @@ class DeliveryReplays:
         sent_parts: Sequence[SentPart],
         origin: RecordOrigin,
     ) -> None:
-        """Remember that the owner of a lease has begun a call."""
+        """Remember that the owner of a lease has begun a call of a delivery.
+
+        Args:
+            lease: the lease.
+            delivery_id: the id of the delivery.
+            part: the number of the call.
+            sent_parts: the messages that the previous calls sent.
+            origin: from what to make the record if Redis loses it.
+        """
         ordering_key, token = lease.ordering_key, lease.token
         self._begun[lease] = _BegunDelivery(
             delivery_id, origin, self._buffer.replay_count
@@ -123,21 +140,27 @@ class DeliveryReplays:
         )
 
     def forget_begin(self, lease: MailboxLease, delivery_id: str) -> None:
-        """Forget the begin of a call that took no effect."""
+        """Forget the begin of a call that had no effect, so that it is not repeated."""
         ordering_key = lease.ordering_key
         self._buffer.remove(
             (ordering_key, f"begin {delivery_id}"), get_shard_number(ordering_key)
         )
 
     def find_origin(self, lease: MailboxLease, delivery_id: str) -> RecordOrigin:
-        """Return the origin of the record of a delivery that a lease's owner began."""
+        """Return from what the record of a delivery can be made again.
+
+        Returns `UNKNOWN_ORIGIN` if the lease's owner has not begun a call of it.
+        """
         begun = self._begun.get(lease)
         if begun is None or begun.delivery_id != delivery_id:
             return UNKNOWN_ORIGIN
         return begun.origin
 
     def may_have_lost_begin(self, lease: MailboxLease, delivery_id: str) -> bool:
-        """Return whether there was a replay since the lease's owner began a call."""
+        """Return whether Redis may have lost the begin of a call by this lease's owner.
+
+        True if there was a replay after the owner began a call of the delivery.
+        """
         begun = self._begun.get(lease)
         return (
             begun is not None
@@ -154,7 +177,10 @@ class DeliveryReplays:
         uncommitted_token: str = "",
         recipient: BroadcastRecipient | None = None,
     ) -> None:
-        """Remember the end of a delivery. See `DeliveryCommandFactory.end_delivery`."""
+        """Remember that a delivery has ended, instead of its last begun call.
+
+        The arguments are those of `DeliveryCommandFactory.end_delivery`.
+        """
 
         def replay() -> Sequence[RedisCommand]:
             return (

@@ -1,4 +1,4 @@
-"""Waits for the replies of Redis, with a timeout.
+"""Sends single commands to Redis and waits for their replies, with a timeout.
 
 Concurrency: called from any number of tasks. A caller that is cancelled or times out
 leaves no lease behind: a release of its token follows its command on the same
@@ -28,15 +28,15 @@ other commands: it is overloaded, not down."""
 
 
 class CommandExecutor:
-    """Sends commands and waits for their replies.
+    """Sends commands to Redis and waits for their replies.
 
     Args:
         client: the connections to Redis.
-        commands: builds the releases.
+        commands: builds the commands that release leases.
         clock: measures how long Redis has not answered.
-        timeout: for how many seconds without an answer of Redis a command with a
-            timeout waits; None if no command has one.
-        lease_seconds: how long a lease lasts.
+        timeout: for how many seconds without any answer of Redis a command with
+            `has_timeout` waits; None if it is to wait without a limit.
+        lease_seconds: how many seconds a lease lasts.
     """
 
     def __init__(
@@ -66,18 +66,24 @@ class CommandExecutor:
         *,
         has_timeout: bool = False,
     ) -> Any:  # noqa: ANN401 - any reply
-        """Send a command and wait for its reply.
+        """Send a command, again if its reply is lost, and return its reply.
+
+        If the caller is cancelled or an error is raised, the lease that the command may
+        have acquired is released.
 
         Args:
             command: the command.
-            ordering_key: the mailbox whose lease it may acquire.
+            ordering_key: the key of the mailbox whose lease it may acquire.
             token: the token of that lease; an empty string if it acquires none.
-            has_timeout: whether to give up after the timeout if Redis answers no
-                command at all. While it answers others, it is only slow, and the wait
-                is longer: at most `MAX_TIMEOUT_FACTOR` times the timeout.
+            has_timeout: True to give up after the timeout if Redis answers no command
+                at all. While it answers others, it is only slow, and the wait is
+                longer: at most `MAX_TIMEOUT_FACTOR` times the timeout. False to wait
+                until Redis answers.
 
         Raises:
-            StoreUnavailable: Redis is full, or the command timed out.
+            StoreUnavailable: the command timed out and may have had its effect, or
+                Redis is full (StoreFull).
+            StoreError: Redis refused the command.
         """
         is_timed = has_timeout and self._timeout is not None
         if is_timed:
@@ -96,18 +102,31 @@ class CommandExecutor:
                     timer.cancel()
 
     def fail_pending(self, shards: Collection[int]) -> None:
-        """Fail all commands that have a timeout and wait for one of these shards."""
+        """Let all waiting commands with a timeout fail, if they are for these shards.
+
+        Their callers get StoreUnavailable now.
+        """
         for command in (*self._unchecked, *self._timers):
             if command.shard in shards:
                 _fail_command(command)
 
     def release_orphaned_lease(self, ordering_key: str, token: str) -> None:
-        """Release the lease that a command may have acquired after it was abandoned."""
+        """Release a lease that an abandoned command may have acquired.
+
+        Does not wait. Has no effect if the token is not the current one.
+
+        Args:
+            ordering_key: the key of the mailbox.
+            token: the token of the lease.
+        """
         # When it is given up, the lease has expired by itself.
         self.submit(self._commands.release(ordering_key, token))
 
     def submit(self, command: RedisCommand) -> None:
-        """Send a command for whose reply nobody waits; give up after a lease's time."""
+        """Send a command for whose reply nobody waits; its failure is ignored.
+
+        It is given up when a lease would have expired.
+        """
 
         def forget(reply: asyncio.Future[Any]) -> None:
             self._unawaited.remove(command)

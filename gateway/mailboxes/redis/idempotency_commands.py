@@ -1,7 +1,8 @@
-"""The commands sent to Redis for idempotency keys.
+"""Builds the commands for Redis that concern idempotency keys.
 
-An entry is in the shard of its delivery id, so that it is found without knowing the
-recipient. It outlives the record of the delivery a little.
+The entry of a key says which request used it, and for which recipient. It is in the
+shard of the delivery id, which is derived from the key, so that it is found without
+knowing the recipient. It is kept a little longer than the record of the delivery.
 """
 
 from gateway.domain.delivery import RECORD_SECONDS, Delivery
@@ -24,7 +25,7 @@ record."""
 
 
 class IdempotencyCommandFactory:
-    """Builds commands.
+    """Builds the commands for the entries of idempotency keys.
 
     Args:
         keys: the keys in Redis.
@@ -36,25 +37,35 @@ class IdempotencyCommandFactory:
         self._scripts = scripts
 
     def claim(self, delivery: Delivery, now: float) -> RedisCommand:
-        """Store the entry of a delivery, unless there is one."""
+        """Build the command that stores the entry of a delivery, unless there is one.
+
+        The reply is None if there is one.
+
+        Args:
+            delivery: the delivery.
+            now: the present time in seconds since the epoch.
+        """
         return self._set(delivery, now, b"NX")
 
     def replace(self, delivery: Delivery, now: float) -> RedisCommand:
-        """Store the entry of a delivery in place of another one."""
+        """Build the command that stores the entry of a delivery in any case."""
         return self._set(delivery, now)
 
     def read(self, delivery_id: str) -> RedisCommand:
-        """Read an entry."""
+        """Build the command that reads the entry under a delivery id."""
         shard, key = self._find(delivery_id)
         return RedisCommand(shard, (b"GET", key))
 
     def expire(self, delivery_id: str) -> RedisCommand:
-        """Let the entry of an ended delivery expire after its record."""
+        """Build the command that lets an entry expire a little after the record.
+
+        Send it when the delivery has ended.
+        """
         shard, key = self._find(delivery_id)
         return RedisCommand(shard, (b"PEXPIRE", key, _ENDED_MS))
 
     def release(self, delivery: Delivery) -> RedisCommand:
-        """Remove the entry of a delivery, unless the key has another one."""
+        """Build the command that removes exactly this entry, if it is still stored."""
         _, key = self._find(delivery.delivery_id)
         shard = self._keys.get_shard(delivery.delivery_id.encode())
         return call_script(

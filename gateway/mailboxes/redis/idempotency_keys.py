@@ -1,4 +1,4 @@
-"""The idempotency keys of deliveries in Redis."""
+"""The idempotency keys of deliveries in Redis, by which repeated requests are found."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,13 +20,15 @@ from gateway.mailboxes.signatures import Purpose, StoreSignatures
 
 
 class IdempotencyKeys:
-    """The idempotency keys that all workers with the same Redis share.
+    """Records which request used an idempotency key, for all workers with a Redis.
+
+    Every method that waits raises StoreUnavailable if Redis does not answer.
 
     Args:
         executor: sends the commands.
         commands: builds the commands.
         clock: the clock that all gateways share.
-        signatures: counts what no gateway wrote.
+        signatures: counts entries that no gateway wrote.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class IdempotencyKeys:
         self._signatures = signatures
 
     async def claim(self, delivery: Delivery) -> IdempotencyEntry | None:
-        """Store the recipient of a key.
+        """Record that a delivery uses its idempotency key, unless the key is used.
 
         Returns:
-            None if it was stored, before or now; the entry of the key if it has another
-            recipient, to whose ordering key the delivery may belong.
+            None if the delivery may be stored, or was stored before, in the mailbox of
+            its ordering key. Otherwise the earlier entry of the key: the same request
+            was made before, for another ordering key, in whose mailbox the delivery may
+            be.
 
         Raises:
             IdempotencyKeyReused: the key was used with another request.
@@ -63,12 +67,12 @@ class IdempotencyKeys:
         return None if entry.ordering_key == delivery.ordering_key else entry
 
     async def replace(self, delivery: Delivery) -> None:
-        """Store the recipient of a key in place of another one."""
+        """Record that a delivery uses its key, in place of the earlier entry."""
         command = self._commands.replace(delivery, self._clock.now())
         await self._executor.execute(command, has_timeout=True)
 
     async def release(self, delivery: Delivery) -> None:
-        """Release a key, because nothing was stored: it may be used with any request.
+        """Free a key, because the delivery was not stored: any request may use it.
 
         Has no effect if the key has another entry meanwhile.
         """
@@ -76,7 +80,10 @@ class IdempotencyKeys:
         await self._executor.execute(command, has_timeout=True)
 
     async def read(self, delivery_id: str) -> IdempotencyEntry | None:
-        """Return the entry of a key, or None if it was not used."""
+        """Return the entry of the key of a delivery; None if there is none.
+
+        An unreadable entry is counted as forged, and treated as missing.
+        """
         command = self._commands.read(delivery_id)
         stored = await self._executor.execute(command, has_timeout=True)
         if stored is None:
@@ -90,7 +97,7 @@ class IdempotencyKeys:
     def expire(self, delivery_id: str) -> None:
         """Let the entry of an ended delivery expire with its record.
 
-        Nobody waits for that, because otherwise the entry expires later.
+        Does not wait. If it fails, the entry expires later.
         """
         self._executor.submit(self._commands.expire(delivery_id))
 
@@ -100,11 +107,14 @@ class IdempotencyKeys:
         read: RedisCommand,
         delivery_id: str,
     ) -> None:
-        """Let the entry of a delivery expire with its record, if it has ended.
+        """Read a record, and let the entry expire with it if the delivery has ended.
+
+        Does not wait.
 
         Args:
-            has_ended: returns whether a record is that of an ended delivery.
-            read: reads the record.
+            has_ended: returns whether the stored bytes are the record of an ended
+                delivery.
+            read: the command that reads the record.
             delivery_id: the id of the delivery.
         """
 

@@ -101,7 +101,10 @@ WAITING_PARTS = 64
 
 
 class ShardKeys(NamedTuple):
-    """The keys and key prefixes of one shard."""
+    """The keys of one shard, and for keys that contain an id, their prefixes.
+
+    The docstring of the module says what each key contains.
+    """
 
     number: int
     pending: bytes
@@ -128,20 +131,26 @@ class ShardKeys(NamedTuple):
     failures_prefix: bytes
 
     def mailbox_key(self, ordering_key: bytes) -> bytes:
-        """Return the key of a mailbox."""
+        """Return the key of the sorted set with the mail of a mailbox."""
         return self.mailbox_prefix + ordering_key
 
     def state_key(self, ordering_key: bytes) -> bytes:
-        """Return the key of a user's state."""
+        """Return the key of the string with a user's state."""
         return self.state_prefix + ordering_key
 
     def waiting_key(self, broadcast_id: bytes, ordering_key: bytes) -> bytes:
-        """Return the key of the set in which a recipient of a broadcast waits."""
+        """Return the key of the set in which a recipient of a broadcast waits.
+
+        Args:
+            broadcast_id: the id of the broadcast.
+            ordering_key: the key of the recipient's mailbox, which must be in this
+                shard.
+        """
         part = crc32(ordering_key) // SHARD_COUNT % WAITING_PARTS
         return b"%b%b:%d" % (self.waiting_prefix, broadcast_id, part)
 
     def list_waiting_keys(self, broadcast_id: bytes) -> tuple[bytes, ...]:
-        """Return the keys of the sets in which recipients of a broadcast wait."""
+        """Return the keys of the sets in which a broadcast's recipients wait."""
         return tuple(
             b"%b%b:%d" % (self.waiting_prefix, broadcast_id, part)
             for part in range(WAITING_PARTS)
@@ -149,7 +158,7 @@ class ShardKeys(NamedTuple):
 
 
 class RedisKeys:
-    """The keys of all gateways with the same prefix.
+    """Names the keys in Redis of all gateways with the same prefix.
 
     Args:
         prefix: the first part of every key and channel. It must not contain a colon or
@@ -157,9 +166,10 @@ class RedisKeys:
 
     Attributes:
         shards: the keys of each shard.
-        contracts: the shard and the key of the generations of the contracts.
-        cancellation_channel: the Pub/Sub channel for cancellations. In a Cluster every
-            node forwards it.
+        contracts: the number of the shard, and the key of the hash, with the
+            generations of the contracts.
+        cancellation_channel: the Pub/Sub channel for cancellations of streamed replies.
+            In a Cluster every node forwards it.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -170,36 +180,41 @@ class RedisKeys:
         self.cancellation_channel = f"{prefix}:cancellations".encode()
 
     def get_shard(self, ordering_key: bytes) -> ShardKeys:
-        """Return the keys of the shard of an ordering key."""
+        """Return the keys of the shard to which an ordering key, or an id, belongs."""
         return self.shards[compute_shard_number(ordering_key)]
 
     def get_recipients(self, bot_id: int, internal_user_id: str) -> tuple[int, bytes]:
-        """Return the shard and the key of the hash with a user of a bot."""
+        """Return the number of the shard and the key of the hash that contains a user.
+
+        Args:
+            bot_id: the bot's user id.
+            internal_user_id: the internal id of the user.
+        """
         checksum = crc32(f"{bot_id}:{internal_user_id}".encode())
         shard = self.shards[checksum % SHARD_COUNT]
         part = checksum // SHARD_COUNT % RECIPIENT_PARTS
         return shard.number, b"%b%d:%d" % (shard.recipients_prefix, bot_id, part)
 
     def get_polling_lease(self, bot_id: int) -> tuple[int, bytes]:
-        """Return the shard and the key of a bot's polling lease."""
+        """Return the number of the shard and the key of a bot's polling lease."""
         bot = b"%d" % bot_id
         shard = self.get_shard(bot)
         return shard.number, shard.polling_lease_prefix + bot
 
     def get_cooldown(self, bot_id: int, chat_id: int) -> tuple[int, bytes]:
-        """Return the shard and the key of the cool-down of a bot's chat."""
+        """Return the number of the shard and the key of the cool-down of a chat."""
         chat = b"%d/%d" % (bot_id, chat_id)
         shard = self.get_shard(chat)
         return shard.number, shard.cooldown_prefix + chat
 
 
 def get_shard_number(ordering_key: str) -> int:
-    """Return the number of the shard of an ordering key."""
+    """Return the number of the shard to which an ordering key belongs."""
     return compute_shard_number(ordering_key.encode())
 
 
 def compute_shard_number(ordering_key: bytes) -> int:
-    """Return the number of the shard of an encoded ordering key."""
+    """Return the number of the shard to which an encoded ordering key belongs."""
     return crc32(ordering_key) % SHARD_COUNT
 
 

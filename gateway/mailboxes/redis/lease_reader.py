@@ -1,4 +1,7 @@
-"""Reads granted leases and the mail at the head of mailboxes from replies of Redis."""
+"""Turns replies of Redis that grant or extend a lease into leases and mail.
+
+Mail whose signature is wrong is removed from the mailbox on the way.
+"""
 
 import asyncio
 
@@ -16,15 +19,16 @@ from gateway.mailboxes.signatures import Purpose, StoreSignatures
 
 
 class LeaseReader:
-    """Reads replies that grant or extend a lease.
+    """Turns replies of Redis that grant or extend a lease into leases and mail.
 
     Args:
-        executor: rejects forged mail.
-        commands: builds the rejections.
-        replay_buffer: says whether leases may be used.
+        executor: sends the commands that remove forged mail, or release a lease.
+        commands: builds these commands.
+        replay_buffer: says whether a replay pause is running, in which no lease may be
+            used.
         clock: tells when mail was rejected.
-        signatures: verifies mail and states.
-        lease_seconds: how long a lease lasts.
+        signatures: verifies mail and user states.
+        lease_seconds: how many seconds a lease lasts.
     """
 
     def __init__(
@@ -46,13 +50,18 @@ class LeaseReader:
     def make_lease(
         self, command: RedisCommand, token: str, head: Envelope, state: bytes | None
     ) -> MailboxLease | None:
-        """Return the lease that a put acquired, or None if it had to be released.
+        """Return the lease that a put acquired.
+
+        Returns None if a replay pause has begun since the put was sent; the lease is
+        then released.
 
         Args:
-            command: the put.
+            command: the put; the time at which it was sent determines the end of the
+                lease.
             token: the token of the lease.
             head: the first mail of the mailbox.
-            state: the stored state.
+            state: the stored user state with its signature; None if there is none. A
+                forged one is counted and treated as missing.
         """
         ordering_key = head.ordering_key
         if self._replay_buffer.is_paused:  # it began after the command was sent
@@ -66,12 +75,15 @@ class LeaseReader:
     async def read_put_head(
         self, token: str, envelope: Envelope, stored: bytes
     ) -> Envelope | None:
-        """Return the first genuine mail of a mailbox after a put that acquired it.
+        """Return the first genuine mail of a mailbox whose lease a put acquired.
+
+        Forged mail before it is moved to the rejected letters. None if there is no
+        genuine mail or the lease was lost.
 
         Args:
             token: the token of the lease.
-            envelope: the mail that was put; it is returned itself if it is the first.
-            stored: the head as it is stored in Redis.
+            envelope: the mail that was put. This object is returned if it is the first.
+            stored: the first mail as it is stored in Redis.
         """
         first = await self.read_genuine_mail(envelope.ordering_key, token, stored)
         if first is None:
@@ -87,18 +99,19 @@ class LeaseReader:
     ) -> Envelope | None:
         """Return the first genuine mail of a leased mailbox.
 
-        Forged mail before it is moved to the rejected letters.
+        Forged mail before it is counted, logged and moved to the rejected letters.
 
         Args:
             ordering_key: the ordering key of the mailbox.
             token: the token of our lease.
-            stored: the head as it is stored in Redis.
-            removed_id: the id of an update that was just removed, if any. A head with
-                the same id is forged: it has another score, so that no commit would
-                remove it.
+            stored: the first mail as it is stored in Redis.
+            removed_id: the id of the update that was just removed; None if there is
+                none. A first mail with the same id is forged: it has another score, so
+                that no commit would remove it.
 
         Returns:
-            The first genuine mail, or None if there is none or the lease was lost.
+            The first genuine mail. None if there is none, if the lease was lost, or if
+            Redis does not answer for as long as a lease lasts.
         """
         while True:
             try:
@@ -125,9 +138,10 @@ class LeaseReader:
             stored = reply
 
     def compute_lease_end(self, command: RedisCommand) -> float:
-        """Return the end of the lease, counted from before the command was sent.
+        """Return the end, by `Clock.uptime`, of a lease that a command has started.
 
-        During the replay pause report the lease as expired, so that the actor waits.
+        It is counted from before the command was sent. During a replay pause the result
+        is 0, so that the owner takes the lease for expired and waits.
         """
         if self._replay_buffer.is_paused:
             return 0.0
@@ -135,7 +149,7 @@ class LeaseReader:
 
 
 def is_same_mail(first: Envelope, second: Envelope) -> bool:
-    """Return whether two envelopes are the same update or the same delivery."""
+    """Return whether two envelopes carry the same update or the same delivery."""
     if first.delivery is not None and second.delivery is not None:
         return first.delivery.delivery_id == second.delivery.delivery_id
     return first.update_id == second.update_id

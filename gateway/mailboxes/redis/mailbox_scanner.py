@@ -1,4 +1,4 @@
-"""Scans the shards for claimable mailboxes."""
+"""The scan: a worker's regular search of all shards for claimable mailboxes."""
 
 import asyncio
 import logging
@@ -40,7 +40,12 @@ logger = logging.getLogger(__name__)
 
 
 class MailboxScanner:
-    """Scans the shards for claimable mailboxes, in random order."""
+    """Searches the shards for claimable mailboxes, in random order.
+
+    Each scan also counts mailboxes and dead letters, looks for due deliveries and
+    reports, reports the time of Redis, removes old dead letters once per
+    `TRIM_INTERVAL_SECONDS`, and tells the replay buffer about shards that were emptied.
+    """
 
     def __init__(
         self,
@@ -71,26 +76,31 @@ class MailboxScanner:
 
     @property
     def mailbox_count(self) -> int:
-        """The number of mailboxes with updates, leased or not, at the last scan."""
+        """The number of mailboxes with updates, of all workers, at the last scan."""
         return sum(ordering_keys for ordering_keys, _, _ in self._counts.values())
 
     @property
     def dead_letter_count(self) -> int:
-        """The number of dead letters at the last scan."""
+        """The number of dead letters at the last scan, without rejected bodies."""
         return sum(dead_letters for _, dead_letters, _ in self._counts.values())
 
     @property
     def rejected_count(self) -> int:
-        """The number of rejected letters at the last scan."""
+        """The number of malformed or forged bodies at the last scan."""
         return sum(rejected for _, _, rejected in self._counts.values())
 
     async def find_claimable(
         self, limit: int, skipped_bots: Collection[str] = ()
     ) -> Sequence[str]:
-        """List claimable mailboxes, longest waiting first.
+        """Scan the shards, and return claimable mailboxes, longest waiting first.
 
-        Beyond `SAMPLING_THRESHOLD` mailboxes the order is approximate. The arguments
-        are those of `MailboxStore.claimable`.
+        The arguments are those of `MailboxStore.claimable`. With more than
+        `SAMPLING_THRESHOLD` claimable mailboxes only some shards are scanned, so that
+        the order is approximate. Shards that do not answer within
+        `REPLY_TIMEOUT_SECONDS` are left out.
+
+        Raises:
+            StoreError: Redis refused the command in every shard that answered.
         """
         shards = random.sample(range(SHARD_COUNT), SHARD_COUNT)
         found: list[tuple[float, str]] = []

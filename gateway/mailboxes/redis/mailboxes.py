@@ -65,10 +65,12 @@ class RedisMailboxStore:
         clock: measures leases.
         signatures: signs stored entries and verifies them when they are read.
         limit: the maximum number of updates in a mailbox; at least 1.
-        put_timeout: for how many seconds a put is tried, as well as the other commands
-            that no lease is needed for; None to try until the caller gives up.
-        lease_seconds: how long a lease lasts without renewal.
-        on_server_time: called with the time of Redis at every scan.
+        put_timeout: after how many seconds without an answer of Redis a put raises
+            StoreUnavailable, and so do the other commands that need no lease; None to
+            try until the caller gives up.
+        lease_seconds: how many seconds a lease lasts without renewal.
+        on_server_time: called with the time of Redis at every scan: see
+            `ServerTimeCallback`.
         dead_letters: limits on the number and age of dead letters.
     """
 
@@ -144,7 +146,10 @@ class RedisMailboxStore:
 
     @property
     def longest_wait(self) -> float:
-        """The longest wait of a claimable mailbox at the last scan, in seconds."""
+        """For how many seconds the mailbox that waited longest had been claimable.
+
+        The value is that of this worker's last scan; 0 if no mailbox was claimable.
+        """
         return self._scanner.longest_wait
 
     @property
@@ -154,18 +159,21 @@ class RedisMailboxStore:
 
     @property
     def dead_letter_count(self) -> int:
-        """The number of dead letters at the last scan."""
+        """The number of dead letters at the last scan, without rejected bodies."""
         return self._scanner.dead_letter_count
 
     @property
     def rejected_count(self) -> int:
-        """The number of rejected letters at the last scan."""
+        """The number of malformed or forged bodies at the last scan."""
         return self._scanner.rejected_count
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
     ) -> MailboxLease | PutResult:
-        """Append an update to its mailbox. See `MailboxStore.put`."""
+        """Store an update in its mailbox. See `MailboxStore.put`.
+
+        During a replay pause no lease is acquired.
+        """
         token = (
             next(self._tokens) if acquire and not self._replay_buffer.is_paused else ""
         )
@@ -205,7 +213,8 @@ class RedisMailboxStore:
     ) -> Envelope | None:
         """Remove a finished update and save the state. See `MailboxStore.commit`.
 
-        The lease may have expired, as long as no other owner has acquired it.
+        While Redis does not answer, the commit is sent again. During a replay pause the
+        lease is released, and the result is None.
         """
         command = self._commands.commit(
             lease,
@@ -232,7 +241,7 @@ class RedisMailboxStore:
         )
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend these leases. Return those that were lost."""
+        """Extend leases, and return those that were lost. See `MailboxStore.renew`."""
         by_shard: dict[int, list[MailboxLease]] = {}
         for lease in leases:
             by_shard.setdefault(get_shard_number(lease.ordering_key), []).append(lease)
@@ -259,10 +268,7 @@ class RedisMailboxStore:
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
-        """Release a mailbox with its updates. Has no effect if the lease was lost.
-
-        Nothing is raised if Redis does not answer, because the lease expires then.
-        """
+        """End a lease and keep the updates. See `MailboxStore.release`."""
         command = self._commands.release(lease.ordering_key, lease.token)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._lease_seconds):
@@ -271,12 +277,18 @@ class RedisMailboxStore:
     async def claimable(
         self, limit: int, skipped_bots: Collection[str] = ()
     ) -> Sequence[str]:
-        """List claimable mailboxes. See `MailboxStore.claimable`."""
+        """Scan Redis, and list claimable mailboxes. See `MailboxStore.claimable`.
+
+        Returns none during a replay pause.
+        """
         ordering_keys = await self._scanner.find_claimable(limit, skipped_bots)
         return [] if self._replay_buffer.is_paused else ordering_keys
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
+        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`.
+
+        Returns None during a replay pause. Forged mail at the head is rejected first.
+        """
         if self._replay_buffer.is_paused:
             return None
         token = next(self._tokens)
@@ -317,15 +329,21 @@ class RedisMailboxStore:
                 await self._executor.execute(command)
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Add a dead letter that never was in a mailbox.
+        """Store a dead letter that was never in a mailbox.
 
         If a reply is lost, the dead letter may be stored twice.
+
+        Raises:
+            StoreUnavailable: Redis does not answer or is full.
         """
         command = self._commands.add_dead_letter(dead_letter)
         await self._executor.execute(command, has_timeout=True)
 
     async def find_writable_shards(self, shards: Collection[int]) -> Collection[int]:
-        """Return those of the given shards that accept updates."""
+        """Write to each of these shards, and return those that accepted the write.
+
+        A shard that is full, or does not answer in time, is left out.
+        """
         commands = [self._commands.probe_shard(shard) for shard in shards]
         await execute_all(self._client, commands, self._lease_seconds / 3)
         for command in commands:
@@ -337,7 +355,7 @@ class RedisMailboxStore:
         ]
 
     async def has_updates(self, ordering_key: str) -> bool:
-        """Return whether a mailbox has updates.
+        """Return whether a mailbox in Redis has any mail.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -346,7 +364,7 @@ class RedisMailboxStore:
         return bool(await self._executor.execute(command, has_timeout=True))
 
     async def remove_update(self, ordering_key: str, update_id: int) -> None:
-        """Remove an update that was processed from memory while Redis failed.
+        """Remove an update that was finished from memory while Redis failed.
 
         It needs no lease, because no owner of the mailbox may process the update again.
 
@@ -357,7 +375,10 @@ class RedisMailboxStore:
         await self._executor.execute(command, has_timeout=True)
 
     def fail_pending_puts(self, shards: Collection[int]) -> None:
-        """Fail the unanswered puts into these shards."""
+        """Let unanswered puts into these shards raise StoreUnavailable now.
+
+        The same holds for other commands with a timeout.
+        """
         self._executor.fail_pending(shards)
 
 

@@ -1,4 +1,4 @@
-"""The parts of commands that count how the deliveries of broadcasts end."""
+"""Builds the parts of commands that count how deliveries of broadcasts end."""
 
 from gateway.domain.broadcast import RETENTION_SECONDS, BroadcastRecipient
 from gateway.domain.delivery import DeliveryResult
@@ -26,7 +26,7 @@ def end_recipient(
     encoded_result: bytes,
     uncommitted_token: str,
 ) -> RedisCommand:
-    """End the delivery for a recipient again, if Redis has lost its end.
+    """Build the command that ends the delivery for a recipient, if Redis lost its end.
 
     Args:
         script: the script `end_recipient.lua`.
@@ -34,8 +34,8 @@ def end_recipient(
         ordering_key: the key of the recipient's mailbox.
         delivery_id: the id of the delivery.
         recipient: the recipient.
-        result: the end of the delivery.
-        encoded_result: the end as its record has it.
+        result: how the delivery ended.
+        encoded_result: the signed end, from `encode_result`.
         uncommitted_token: see `DeliveryCommandFactory.end_delivery`.
     """
     (counts, failures, waiting), counted = make_count(
@@ -69,7 +69,18 @@ def make_count(
     recipient: BroadcastRecipient,
     result: DeliveryResult,
 ) -> tuple[tuple[bytes, bytes, bytes], tuple[Argument, ...]]:
-    """Return the keys and arguments of scripts that count the end for a recipient."""
+    """Return what a script needs to count the end of the delivery for a recipient.
+
+    Args:
+        shard: the keys of the recipient's shard.
+        ordering_key: the key of the recipient's mailbox.
+        recipient: the recipient.
+        result: how the delivery ended.
+
+    Returns:
+        Further KEYS of the script (counts, failures, waiting recipients) and further
+        ARGV.
+    """
     broadcast_id = recipient.broadcast_id.encode()
     keys = (
         shard.counts_prefix + broadcast_id,
@@ -85,5 +96,9 @@ def make_count(
 
 
 def compute_expiry(expires_at: float) -> bytes:
-    """Return when the keys of a broadcast that expires then do so, in ms."""
+    """Return the time at which the keys of a broadcast expire, in ms since the epoch.
+
+    Args:
+        expires_at: when the broadcast expires, in seconds since the epoch.
+    """
     return b"%.0f" % ((expires_at + RETENTION_SECONDS) * 1000)

@@ -24,7 +24,7 @@ class RedisRecipientIndex:
     """The `RecipientIndex` of all workers that use the same Redis.
 
     Args:
-        client: the connections to Redis.
+        client: the connections to Redis; sends what is not waited for.
         executor: sends the commands that are waited for.
         keys: the keys in Redis.
         signatures: signs entries and verifies them.
@@ -45,7 +45,10 @@ class RedisRecipientIndex:
     async def record_recipient(
         self, bot_id: int, internal_user_id: str, telegram_user_id: int
     ) -> None:
-        """Record the Telegram user of a new session. Does not wait for Redis."""
+        """Store which Telegram user has a session. See `RecipientIndex`.
+
+        Does not wait for Redis, and gives up after `RECORD_SECONDS`.
+        """
         shard, key = self._keys.get_recipients(bot_id, internal_user_id)
         owner = f"{bot_id}:{internal_user_id}".encode()
         content = b"%d" % telegram_user_id
@@ -57,7 +60,11 @@ class RedisRecipientIndex:
         self._client.submit(command)
 
     async def find_recipient(self, bot_id: int, internal_user_id: str) -> int | None:
-        """Return Telegram's id of a user. See `RecipientIndex.find_recipient`."""
+        """Return the Telegram user id for an internal user id.
+
+        See `RecipientIndex.find_recipient`. A forged entry is counted and treated as
+        missing.
+        """
         shard, key = self._keys.get_recipients(bot_id, internal_user_id)
         command = RedisCommand(shard, (b"HGET", key, internal_user_id))
         stored = await self._executor.execute(command, has_timeout=True)

@@ -55,7 +55,9 @@ RecentChanges = OrderedDict[ReplayKey, tuple[float, Envelope | MakeCommands]]
 
 
 class ReplayBuffer:
-    """The recently accepted updates and other changes, for a replay.
+    """Keeps recently accepted updates and other changes, to send them to Redis again.
+
+    It does so when Redis may have lost its last writes, and then starts a replay pause.
 
     Args:
         client: the connections to Redis. The buffer sets their health callbacks.
@@ -93,20 +95,21 @@ class ReplayBuffer:
 
     @property
     def is_paused(self) -> bool:
-        """Whether a replay pause, during which no lease may be acquired, is running."""
+        """Whether a replay pause is running, in which no lease may be acquired."""
         return self._clock.uptime() < self._paused_until
 
     def add(self, key: ReplayKey, change: Envelope | MakeCommands, shard: int) -> None:
-        """Add an accepted update or another change, and drop up to two expired ones.
+        """Keep an accepted update or another change for `REPLAY_WINDOW_SECONDS`.
 
-        Dropping them here is safe: if the shard accepts a change, any outage of it is
-        over and its replay has been submitted.
+        Up to two changes that were kept for longer are dropped. That is safe here: if
+        the shard accepts a change, any outage of it is over and its replay has been
+        submitted.
 
         Args:
             key: an earlier change with this key is replaced.
-            change: the update, or a function that makes commands. They must have no
-                effect if the change was not lost.
-            shard: the shard of the mailbox.
+            change: the update, or a function that makes the commands which repeat the
+                change. They must have no effect if the change was not lost.
+            shard: the number of the shard of the mailbox.
         """
         accepted = self._accepted[shard]
         now = self._clock.uptime()
@@ -119,11 +122,21 @@ class ReplayBuffer:
                 del accepted[oldest]
 
     def remove(self, key: ReplayKey, shard: int) -> None:
-        """Remove a finished update, or a change that a later one replaces."""
+        """Forget a change, because its update is finished or another replaces it.
+
+        Has no effect if there is no change with this key.
+        """
         self._accepted[shard].pop(key, None)
 
     def detect_data_loss(self, generations: Iterable[tuple[int, bytes]]) -> None:
-        """Replay the recent changes if a changed generation shows an emptied shard."""
+        """Replay the recent changes if the generation of a shard has changed.
+
+        Redis keeps a random generation in each shard. If it changes, Redis was emptied.
+
+        Args:
+            generations: the number and the present generation of each shard that was
+                read.
+        """
         was_emptied = False
         for shard, generation in generations:
             was_emptied |= self._generations.get(shard, generation) != generation
@@ -142,11 +155,14 @@ class ReplayBuffer:
             self._pause_leasing()
 
     def replay(self, last_answer_time: float) -> None:
-        """Put the recently accepted updates again, and start a replay pause.
+        """Send the recent changes to Redis again, and start a replay pause.
+
+        Does not wait for the replies.
 
         Args:
             last_answer_time: when Redis last answered before the loss, by
-                `Clock.uptime`.
+                `Clock.uptime`. Changes of the `REPLAY_WINDOW_SECONDS` before that are
+                repeated.
         """
         self.replay_count += 1
         self._pause_leasing()

@@ -20,10 +20,11 @@ corrected runs up to 0.0005 too fast or too slow."""
 
 
 class StoreClock:
-    """The clock of the store's server.
+    """A `Clock` whose time of day is that of the Redis server.
 
-    Until the server has been reached for the first time, this is the clock of this
-    machine. While the server cannot be reached, it continues from the last known time.
+    Until the server has been reached for the first time, the time of day is that of
+    this machine. While the server cannot be reached, the clock continues from the last
+    known time.
 
     Args:
         local_clock: the clock of this machine.
@@ -40,7 +41,7 @@ class StoreClock:
         self._learned_at = 0.0
 
     def now(self) -> float:
-        """Return the seconds since the epoch, by the server's clock."""
+        """Return the seconds since the epoch, by the clock of the Redis server."""
         if self._offset is None:
             return self._local_clock.now()
         return self.uptime() + self._offset
@@ -48,11 +49,11 @@ class StoreClock:
     def record_server_time(
         self, server_time: float, asked_at: float, answered_at: float
     ) -> None:
-        """Record the time that the server reported.
+        """Correct this clock by the time that the Redis server reported.
 
         The server read its clock at some moment between the request and the reply, so
         the middle of the two is wrong by at most half of the time between them. A slow
-        reply is ignored, unless it proves that the known offset is wrong.
+        reply is ignored, unless it proves that the known time is wrong.
 
         Args:
             server_time: the reported time, in seconds since the epoch.

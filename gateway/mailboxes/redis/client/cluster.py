@@ -55,17 +55,21 @@ NodeAddress = tuple[str, int]
 
 
 class ClusterClient:
-    """The connections to all nodes that have a shard.
+    """The `RedisClient` for a single server or a Cluster, with a connection per node.
+
+    The connections exist within an `async with`. Nothing raises if a node does not
+    answer: commands wait until it does, or until their callers cancel the replies.
 
     Args:
-        url: the server, its Sentinels, or any node of the Cluster; see
+        url: the URL of the server, of its Sentinels, or of any node of the Cluster; see
             `make_connection_factory`.
-        scripts: Lua scripts, loaded into every server after connecting.
+        scripts: the sources of Lua scripts, which are loaded into every server after
+            connecting.
         clock: measures when batches were sent.
         make_factory: returns a factory for connections to the URL, or to another host
             and port with the settings of the URL.
         on_server_time: called with the time of the server that has `TIME_SHARD`,
-            whenever a connection to it has been made.
+            whenever a connection to it has been made: see `ServerTimeCallback`.
         background: runs the background tasks.
     """
 
@@ -100,7 +104,7 @@ class ClusterClient:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the node of any shard is failing."""
+        """Whether the node of at least one shard is failing: see `ServerHealth`."""
         return any(owner.health.is_failing for owner in self._owners)
 
     @property
@@ -111,14 +115,17 @@ class ClusterClient:
 
     @property
     def is_down(self) -> bool:
-        """Whether there is no connection to the node of any shard."""
+        """Whether there is no connection to any node that has a shard."""
         return not any(owner.health.is_connected for owner in self._owners)
 
     def get_last_answer_time(self, shard: int) -> float:
         """Return when the node of a shard last answered, by `Clock.uptime`.
 
-        If that node is not failing, return the last answer of any node, because another
-        node may have had the shard.
+        If that node is not failing, this is the last answer of any node, because
+        another node may have had the shard.
+
+        Args:
+            shard: the number of the shard.
         """
         last = self._last_owners[shard]
         if last.is_failing:
@@ -127,16 +134,16 @@ class ClusterClient:
         return max(node.health.last_answered_at for node in (self._seed, *nodes))
 
     def is_shard_failing(self, shard: int) -> bool:
-        """Return whether the node of a shard is failing."""
+        """Return whether the node of the shard with this number is failing."""
         return self._owners[shard].health.is_failing
 
     @property
     def node_count(self) -> int:
-        """The number of nodes that are known to have a shard."""
+        """The number of nodes that have a shard, as far as this client knows."""
         return len(set(self._owners))
 
     async def __aenter__(self) -> Self:
-        """Start connecting."""
+        """Start to connect in the background, without waiting for it."""
         self._seed.start()
         self._refresh_task = self._background.start(
             "refresh cluster slots",
@@ -146,22 +153,25 @@ class ClusterClient:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Close all connections, and cancel the missing replies."""
+        """Close all connections, and cancel all replies that have not arrived."""
         await cancel_and_wait(self._refresh_task)
         for node in (self._seed, *self._nodes.values()):
             await node.close()
 
     async def wait_first_attempt(self) -> None:
-        """Wait until the first attempt to connect has succeeded or failed."""
+        """Wait until the first attempt to connect has ended, successfully or not."""
         await self._seed.first_attempt_ended.wait()
 
     def list_shards_on_same_node(self, shard: int) -> list[int]:
-        """List the shards on the node of this shard, including this one."""
+        """Return the numbers of all shards on the node of this shard."""
         owner = self._owners[shard]
         return [other for other in range(SHARD_COUNT) if self._owners[other] is owner]
 
     def make_connection(self) -> AbstractConnection:
-        """Make another connection, not yet connected, to a node that answers."""
+        """Make a connection object, not yet connected, to a node that answers.
+
+        If no node answers, it is for the node in the URL. The caller closes it.
+        """
         nodes = (self._seed, *self._nodes.values())
         connected = (node for node in nodes if node.health.is_connected)
         return next(connected, self._seed).make_connection()
@@ -169,13 +179,16 @@ class ClusterClient:
     def set_health_callbacks(
         self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Set the callbacks of all nodes. See `RedisClient.set_health_callbacks`."""
+        """Set the functions to call at changes in the health of any node.
+
+        See `RedisClient.set_health_callbacks`.
+        """
         self._on_restart, self._on_recovery = on_restart, on_recovery
         for node in (self._seed, *self._nodes.values()):
             self._watch_health(node)
 
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:
-        """Send a command to the node that has its shard. See `RedisClient.submit`."""
+        """Send a command to the node of its shard. See `RedisClient.submit`."""
         self._owners[command.shard].submit(command, first=first)
 
     def _open_node(self, asked_host: str, **address: Any) -> PipelinedConnection:  # noqa: ANN401 - as the factory

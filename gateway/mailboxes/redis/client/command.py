@@ -10,16 +10,19 @@ Argument = bytes | str | int
 
 
 class RedisCommand(Struct, eq=False):
-    """A command for Redis, and the future of its reply.
+    """A command for Redis, and the future for its reply.
 
-    Must be created while an event loop is running.
+    It must be created while an event loop is running, and be safe to send more than
+    once. Cancelling the future says that nobody waits any more: the command is then not
+    sent again.
 
     Attributes:
-        shard: the number of the shard that has the keys of the command.
+        shard: the number of the shard to which the keys of the command belong.
         arguments: the name of the command and its arguments.
-        reply: the future of the reply.
-        send_count: how often it was sent. After more than once, an earlier sending may
-            have taken effect.
+        reply: the future for the reply. It raises StoreError if Redis refuses the
+            command, as StoreFull if Redis is full.
+        send_count: how often the command was sent. After more than once, an earlier
+            sending may have had its effect.
         sent_at: the time of the last sending, by `Clock.uptime`.
     """
 
@@ -35,16 +38,19 @@ class RedisCommand(Struct, eq=False):
 
 
 class RedisClient(Protocol):
-    """The connections to Redis: one, or one to each node of a Cluster."""
+    """Sends commands to Redis: one server, or the nodes of a Cluster."""
 
     def set_health_callbacks(
         self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Set the callbacks for changes in the health of servers.
+        """Set the functions to call when the health of a server changes.
+
+        They replace earlier ones.
 
         Args:
-            on_restart: called when a server has been replaced by another process, with
-                the time of the last reply before that, by `Clock.uptime`.
+            on_restart: called when a server was replaced by another process, which may
+                lack the last writes, with the time of the last reply before that, by
+                `Clock.uptime`.
             on_recovery: called when a server stops failing, with the seconds for which
                 it failed.
         """
@@ -52,20 +58,30 @@ class RedisClient(Protocol):
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:
         """Send a command with the next batch, and repeat it until it is answered.
 
+        Does not wait: await `command.reply`. If the server fails, the command waits
+        until it answers or the reply is cancelled.
+
         Args:
             command: the command.
-            first: send it before all other unsent commands.
+            first: True to send it before all other unsent commands; False to send it
+                after them.
         """
 
     def get_last_answer_time(self, shard: int) -> float:
-        """Return when the server of a shard last answered, by `Clock.uptime`."""
+        """Return when the server of the shard with this number last answered.
+
+        The time is by `Clock.uptime`.
+        """
 
     def is_shard_failing(self, shard: int) -> bool:
-        """Return whether the server of a shard is failing."""
+        """Return whether the server of the shard with this number is failing."""
 
 
 def consume_exception(reply: asyncio.Future[Any]) -> None:
-    """Retrieve the exception of an unawaited reply, so that asyncio does not log it."""
+    """Take note of the exception of a reply for which nobody waits.
+
+    Otherwise asyncio would log the exception. Use it as a callback of the future.
+    """
     if not reply.cancelled():
         reply.exception()
 
@@ -73,10 +89,17 @@ def consume_exception(reply: asyncio.Future[Any]) -> None:
 async def execute_all(
     client: RedisClient, commands: Sequence[RedisCommand], max_seconds: float
 ) -> None:
-    """Send commands, wait at most `max_seconds`, then cancel the missing replies.
+    """Send commands, and wait until all are answered or the time is over.
 
-    The time limit keeps one failing node of a Cluster from delaying the replies of the
-    others.
+    Nothing is returned or raised: look at the `reply` of each command, which then has a
+    result, has an exception, or is cancelled. The time limit keeps one failing node of
+    a Cluster from delaying the replies of the others.
+
+    Args:
+        client: the connections to Redis.
+        commands: the commands.
+        max_seconds: the maximum number of seconds to wait; replies that are missing
+            then are cancelled.
     """
     for command in commands:
         client.submit(command)

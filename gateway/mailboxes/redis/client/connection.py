@@ -36,18 +36,19 @@ this machine's uptime when the request was sent and when the reply was received.
 
 
 def ignore_server_time(server_time: float, asked_at: float, answered_at: float) -> None:
-    """Do nothing: the callback for users who do not need the time."""
+    """Do nothing: the `ServerTimeCallback` for users who do not need the time."""
 
 
 class PipelinedConnection:
-    """A connection that is made again whenever it breaks.
+    """A connection to one server that is made again whenever it breaks.
 
     Args:
         make_connection: makes a connection object, not yet connected.
-        scripts: Lua scripts, loaded into the server after connecting.
+        scripts: the sources of Lua scripts, which are loaded into the server after
+            connecting.
         clock: measures when batches were sent.
         redirect: called with a command whose Cluster slot is on another node or is
-            being moved.
+            being moved; it has to send the command elsewhere.
         background: runs the task that keeps the connection.
     """
 
@@ -82,13 +83,13 @@ class PipelinedConnection:
         self._purge_length = PURGE_THRESHOLD
 
     def start(self) -> None:
-        """Start connecting."""
+        """Start to connect in the background, without waiting for it."""
         self._task = self._background.start(
             "redis connection", self._keep_connected, max_delay=BATCH_TIMEOUT_SECONDS
         )
 
     async def close(self) -> None:
-        """Close the connection, and cancel the missing replies."""
+        """Close the connection, and cancel all replies that have not arrived."""
         if self._task is not None:
             await cancel_and_wait(self._task)
         for command in self._queue:
@@ -97,7 +98,10 @@ class PipelinedConnection:
     def set_health_callbacks(
         self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Set the callbacks. See `RedisClient.set_health_callbacks`."""
+        """Set the functions to call when the health of this server changes.
+
+        See `RedisClient.set_health_callbacks`.
+        """
         self.health.on_restart, self.health.on_recovery = on_restart, on_recovery
 
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:
@@ -113,7 +117,10 @@ class PipelinedConnection:
             self._purge_length = 2 * len(self._queue) + PURGE_THRESHOLD
 
     def take_unsent(self) -> list[RedisCommand]:
-        """Remove the unsent commands, and return those whose callers still wait."""
+        """Remove all unsent commands, and return those that somebody waits for.
+
+        The caller sends them elsewhere.
+        """
         unsent = [command for command in self._queue if not command.reply.done()]
         self._queue.clear()
         return unsent
@@ -168,7 +175,7 @@ class PipelinedConnection:
 
 
 def get_transport(connection: AbstractConnection) -> asyncio.Transport:
-    """Return the transport of a connection that redis-py opened.
+    """Return the asyncio transport of a connection that redis-py has opened.
 
     The transport is not public in redis-py; a test checks that it is still there.
     """

@@ -1,4 +1,4 @@
-"""Creates Redis connections without redis-py's own retries and timeouts."""
+"""Makes redis-py connections that do not retry and have no timeouts themselves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,12 +17,12 @@ ConnectionFactory = Callable[[], AbstractConnection]
 
 
 def make_connection_factory(url: str, **address: Any) -> ConnectionFactory:  # noqa: ANN401 - redis-py's options
-    """Return a factory for connections.
+    """Return a function that makes connection objects, which are not yet connected.
 
     Args:
         url: a redis://, rediss:// or unix:// URL in the form of redis-py, or a URL of
             Sentinels; see `parse_sentinel_url`.
-        address: the host and port to connect to instead of those in the URL.
+        address: `host` and `port` to connect to instead of those in the URL.
 
     Raises:
         ValueError: the URL is invalid. The message does not quote it.
@@ -50,7 +50,7 @@ def make_connection_factory(url: str, **address: Any) -> ConnectionFactory:  # n
 
 
 def is_unprotected(url: str) -> bool:
-    """Return whether a URL leads to another host without a password and without TLS.
+    """Return whether a URL leads to another machine without a password and TLS.
 
     Args:
         url: a URL that `make_connection_factory` accepts.
@@ -72,10 +72,12 @@ def is_unprotected(url: str) -> bool:
 
 
 def make_checked_connection_factory(url: str) -> ConnectionFactory:
-    """Return a factory for connections, after checking a URL from the settings.
+    """Check a URL from the settings, and return a factory for connections to it.
+
+    Nothing is connected. See `make_connection_factory`.
 
     Raises:
-        ConfigurationError: the URL is invalid.
+        ConfigurationError: the URL is invalid. The message does not quote it.
     """
     try:
         make_connection = make_connection_factory(url)

@@ -56,16 +56,16 @@ encode_command: Callable[[tuple[Argument, ...]], bytes] = pack_command  # type: 
 
 
 class CommandPipeline(asyncio.Protocol):
-    """Sends the commands of a queue over one open connection.
+    """Sends the commands of a queue over one open connection, until that breaks.
 
     Args:
         transport: the transport of the connection, without pending replies.
         queue: the unsent commands. The owner of the connection appends to it and then
             calls `schedule_send`.
         clock: measures when batches were sent.
-        health: the health of the server.
+        health: the health of the server, to which answers are reported.
         redirect: called with a command whose Cluster slot is on another node or is
-            being moved.
+            being moved; it has to send the command elsewhere.
 
     Attributes:
         is_idle: whether no batch is in flight or scheduled.
@@ -107,7 +107,10 @@ class CommandPipeline(asyncio.Protocol):
 
     @property
     def unanswered(self) -> list[RedisCommand]:
-        """The commands in flight whose callers still wait for a reply."""
+        """The commands of the present batch for whose replies somebody waits.
+
+        After the connection has broken they have to be sent again.
+        """
         return [command for command in self._batch if not command.reply.done()]
 
     async def wait_closed(self) -> None:
@@ -124,13 +127,13 @@ class CommandPipeline(asyncio.Protocol):
     def schedule_send(self) -> None:
         """Send the queued commands at the end of this iteration of the event loop.
 
-        No batch may be in flight or scheduled.
+        Call it only if `is_idle`.
         """
         self.is_idle = False
         asyncio.get_running_loop().call_soon(self._send_batch)
 
     def data_received(self, data: bytes) -> None:
-        """Parse the replies in the data, and deliver them to their commands."""
+        """Parse replies and give them to their commands. Called by asyncio."""
         if self._error is not None:
             return
         reader, batch = self._reader, self._batch
@@ -151,7 +154,10 @@ class CommandPipeline(asyncio.Protocol):
             self._fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Record that the connection is closed."""
+        """Note that the connection is closed. Called by asyncio.
+
+        `wait_closed` raises when the next batch is sent, or now if one is in flight.
+        """
         self._fail(exc or ConnectionLost("the server closed the connection"))
 
     def _send_batch(self) -> None:

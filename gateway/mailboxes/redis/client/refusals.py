@@ -1,12 +1,13 @@
-"""Explains to an operator how to fix a refusal by Redis, or a failed connection."""
+"""Tells an operator how to fix a refusal by Redis, or a failed connection."""
 
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 
 def explain_refusal(error: BaseException) -> str:
-    """Return what to do about an error of Redis, or an empty string if unknown.
+    """Return a text that says what to do about an error that Redis returned.
 
-    The text never contains the address, the user or the password.
+    Returns an empty string if nothing is known about the error. The text never contains
+    the address, the user or the password.
     """
     if isinstance(error, AuthenticationError):
         # The error is NOAUTH or WRONGPASS. redis-py removes the code, but not the text.
@@ -60,7 +61,7 @@ _FAILED_CONNECTIONS = {
 
 
 def explain_failed_connection(error: BaseException) -> str:
-    """Return what to do about a connection that failed.
+    """Return a text that says what to do about a connection that failed.
 
     The text never contains the address, the user or the password.
     """

@@ -42,6 +42,8 @@ leave an old master well before any of them acquires a lease again."""
 class MasterConnection(Connection):
     """A connection to the server that is the master when the connection is opened.
 
+    If another server becomes the master, the connection is closed; see the module.
+
     Args:
         sentinels: the host and port of each Sentinel.
         service: the Sentinels' name for the master and its replicas.
@@ -70,8 +72,10 @@ class MasterConnection(Connection):
     async def connect(self) -> None:
         """Ask the Sentinels for the master, and connect to it.
 
+        Also starts the task that watches for another master, if `background` is set.
+
         Raises:
-            RedisError: no Sentinel knows the master, or it cannot be reached.
+            RedisError: no Sentinel knows the master, or the master cannot be reached.
         """
         async with self._open_sentinels() as sentinels:
             self.host, self.port = await self._find_master(sentinels)
@@ -82,7 +86,7 @@ class MasterConnection(Connection):
             )
 
     async def disconnect(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
-        """Close the connection."""
+        """Stop watching the Sentinels, and close the connection."""
         watch_task, self._watch_task = self._watch_task, None
         if watch_task is not None:
             await cancel_and_wait(watch_task)

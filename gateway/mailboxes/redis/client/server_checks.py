@@ -19,10 +19,10 @@ MIN_REDIS_VERSION = (7, 0)
 
 
 class ServerInspection(Struct, frozen=True):
-    """The result of reading the settings of a Redis server.
+    """What was found in the settings of a Redis server, for an operator to read.
 
     Attributes:
-        description: its version and role, and how it keeps data, in words.
+        description: the server's version and role, and how it keeps data, in words.
         warnings: one line for each setting that puts accepted updates at risk.
     """
 
@@ -31,11 +31,14 @@ class ServerInspection(Struct, frozen=True):
 
 
 async def inspect_server(make_connection: ConnectionFactory) -> ServerInspection:
-    """Read the settings of a server.
+    """Connect to a server, read its settings, and disconnect. Changes nothing.
+
+    Args:
+        make_connection: makes a connection object for the server.
 
     Raises:
-        StoreUnavailable: the server does not answer or refuses the connection. The
-            message says what to do.
+        StoreUnavailable: the server does not answer within `BATCH_TIMEOUT_SECONDS`, or
+            refuses the connection. The message says what to do.
     """
     connection = make_connection()
     try:

@@ -24,20 +24,21 @@ REFUSAL_MEMORY_SECONDS = 2.0
 
 
 class ServerHealth:
-    """Whether a server is failing, and since when. Reports restarts and recoveries.
+    """Knows whether a server is failing and since when, as seen by one connection.
 
-    All times are by `Clock.uptime`.
+    The connection reports to it, and it calls `on_restart` and `on_recovery`. All times
+    are by `Clock.uptime`.
 
     Attributes:
         is_connected: whether there is a connection.
         is_failing: whether the last attempt to use the server failed, or the server
-            refused something recently.
+            refused something less than `REFUSAL_MEMORY_SECONDS` ago.
         last_answered_at: the time of the last answer.
         failing_since: the time of the last answer before the current or last failure.
-        recovered_at: the time of the last recovery.
+        recovered_at: the time at which the last failure ended.
         problem: the problem that an operator has to fix; an empty string if none is
             known.
-        run_id: the id of the server process; empty if unknown.
+        run_id: Redis's id of the server process; empty if unknown.
         on_restart, on_recovery: see `RedisClient.set_health_callbacks`.
     """
 
@@ -58,7 +59,9 @@ class ServerHealth:
         """The run id of the last predecessor, and the time of its last answer."""
 
     def record_connection(self, info: bytes) -> None:
-        """Record a new connection.
+        """Note that a connection was made.
+
+        Calls `on_restart` if the server process is another one than before.
 
         Args:
             info: the reply to INFO; empty if the server does not permit it.
@@ -74,11 +77,14 @@ class ServerHealth:
         self.record_answers()
 
     def record_takeover(self, predecessor: "ServerHealth") -> None:
-        """Take over shards from another server.
+        """Note that this server has a shard now that another server had before.
 
-        If the predecessor is failing, or recovered less than `REFUSAL_MEMORY_SECONDS`
+        If the other server is failing, or recovered less than `REFUSAL_MEMORY_SECONDS`
         ago, this server was its replica and may lack its last writes. They have to be
         replayed, so `on_restart` is called.
+
+        Args:
+            predecessor: the health of the other server.
         """
         has_recovered = not predecessor.is_failing
         if (
@@ -98,7 +104,11 @@ class ServerHealth:
             self.run_id, self.last_answered_at = lost
 
     def record_answers(self) -> None:
-        """Record that the server answered without a refusal."""
+        """Note that the server answered a batch without refusing anything.
+
+        Ends a failure, unless the server refused something a moment ago, and then calls
+        `on_recovery`.
+        """
         now = self.last_answered_at = self._clock.uptime()
         if now < self._refusing_until:
             return
@@ -111,9 +121,13 @@ class ServerHealth:
             self.on_recovery(now - self.failing_since)
 
     def record_failure(self, error: Exception) -> None:
-        """Record that the server failed or refused something.
+        """Note that the server failed, refused something or cannot be reached.
 
-        Logs the first failure of a series, and every new problem for an operator.
+        The connection counts as closed. The first failure of a series is logged, and
+        every new problem for an operator.
+
+        Args:
+            error: what failed.
         """
         self.is_connected = False
         is_refusal = isinstance(error, ResponseError)
@@ -132,7 +146,10 @@ class ServerHealth:
         logger.log(level, "redis_failing", extra={"error": summarize_error(error)})
 
     def next_retry_delay(self) -> float:
-        """Return the seconds to wait before the next attempt."""
+        """Return the seconds to wait before the next attempt to connect.
+
+        The delay grows with each call, up to a maximum, until the server answers.
+        """
         delay = self._retry_delay * random.uniform(0.5, 1)  # noqa: S311 - jitter
         is_refusal = self._clock.uptime() < self._refusing_until
         max_delay = MAX_REFUSED_DELAY_SECONDS if is_refusal else MAX_DELAY_SECONDS

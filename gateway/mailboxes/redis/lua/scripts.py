@@ -38,14 +38,14 @@ _RECIPIENT_SCRIPTS = frozenset({"commit_delivery", "end_recipient"})
 
 
 class Script(Struct, frozen=True):
-    """A Lua script, and the hash by which Redis calls it."""
+    """A Lua script, and the SHA-1 hash by which Redis calls it."""
 
     source: bytes
     sha: bytes
 
 
 class Scripts(Struct, frozen=True):
-    """All scripts. Each field has the name of its file."""
+    """All Lua scripts. Each field has the name of its file, without ".lua"."""
 
     put: Script
     commit: Script
@@ -85,7 +85,7 @@ class Scripts(Struct, frozen=True):
 
 
 def load_scripts() -> Scripts:
-    """Read the scripts from the files in this directory."""
+    """Read all scripts from the files in this directory."""
     return Scripts(*(_load_script(name) for name in Scripts.__struct_fields__))
 
 
