@@ -1,5 +1,5 @@
-"""Storage for accepted updates until they are processed.
+"""Stores for accepted updates and deliveries, until they are processed.
 
-This package imports the domain layer and shared modules, never the adapters for
-Telegram or the services.
+There are three: in Redis, in a file, and in memory. This package imports the domain
+layer and shared modules, never the adapters for Telegram or the services.
 """

@@ -1,4 +1,4 @@
-"""The contracts that all gateways with the same Redis serve together."""
+"""Stores in Redis the contracts that all gateways with that Redis serve together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,13 +24,16 @@ _CURRENT = b"current"
 
 
 class RedisContractHistory:
-    """The latest generations of the contracts, in a hash of Redis.
+    """The `ContractHistory` in a hash in Redis, which all gateways with it share.
+
+    Every method raises StoreUnavailable if Redis does not answer within
+    `TIMEOUT_SECONDS`.
 
     Args:
         client: the connections to Redis.
         keys: the keys in Redis.
         script: the script `add_generation.lua`.
-        signatures: signs the generations.
+        signatures: signs generations, and verifies those that are read.
     """
 
     def __init__(
@@ -46,14 +49,17 @@ class RedisContractHistory:
         self._shard, self._key = keys.contracts
 
     async def find_current_number(self) -> int:
-        """Return the number of the current generation; 0 if there is none."""
+        """Return the number of the current generation; 0 if there is none.
+
+        See `ContractHistory.find_current_number`.
+        """
         number = await self._execute(b"HGET", self._key, _CURRENT)
         return int(number) if number is not None and number.isdigit() else 0
 
     async def get_generation(self, number: int) -> ContractGeneration | None:
-        """Return a generation, or None if it is not kept.
+        """Return a generation, or None if it is not kept or is forged.
 
-        A forged one is counted and logged. For the caller it does not exist.
+        A forged one is counted and logged.
         """
         field = b"%d" % number
         entry = await self._execute(b"HGET", self._key, field)
@@ -66,7 +72,10 @@ class RedisContractHistory:
         return msgspec.msgpack.decode(content, type=ContractGeneration)
 
     async def add_generation(self, generation: ContractGeneration) -> bool:
-        """Make a generation the current one. See `ContractHistory`."""
+        """Store a generation as the current one, unless somebody was faster.
+
+        See `ContractHistory.add_generation`.
+        """
         field = b"%d" % generation.number
         content = msgspec.msgpack.encode(generation)
         signature = self._signatures.sign(Purpose.CONTRACTS, field, content)
@@ -90,13 +99,16 @@ class RedisContractHistory:
 async def open_redis_history(
     url: str, key_prefix: str, signatures: StoreSignatures, clock: Clock
 ) -> AsyncIterator[RedisContractHistory]:
-    """Connect to Redis for the duration of the block, for a command line.
+    """Connect to Redis, for a command on the command line, until the end of the block.
+
+    Waits for the first attempt to connect, whether or not it succeeds. If Redis does
+    not answer, the methods of the history raise StoreUnavailable.
 
     Args:
-        url: the server, its Sentinels, or any node of a Cluster.
+        url: the URL of the server, of its Sentinels, or of any node of a Cluster.
         key_prefix: the first part of every key.
-        signatures: signs the generations.
-        clock: measures the times of the connections.
+        signatures: signs generations, and verifies those that are read.
+        clock: the clock of this machine.
     """
     scripts = load_scripts()
     async with (

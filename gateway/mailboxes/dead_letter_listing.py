@@ -1,4 +1,4 @@
-"""What is shown of dead letters, and which of them."""
+"""What the command line shows of dead letters, and which of them it lists."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ class DeadLetterSummary(Struct, frozen=True):
     """The facts about a dead letter that may be shown: nothing that a user wrote."""
 
     dead_letter_id: Any
-    """The id in its store; `str` returns what people use."""
+    """The id in its store; `str` returns the text by which people refer to the dead
+    letter."""
     update_id: int | None
     """None if the body could not be read."""
     ordering_key: str | None
@@ -20,22 +21,26 @@ class DeadLetterSummary(Struct, frozen=True):
     dead_lettered_at: float
     """When it became a dead letter, in seconds since the epoch."""
     delivery_id: str | None = None
-    """None if it is no delivery."""
+    """The id of the delivery, or None if it is an update."""
 
 
 class DeadLetterSelection(Struct, frozen=True):
-    """The dead letters to list.
+    """Says which dead letters to list.
 
     Attributes:
-        reason: their reason, or None for any.
-        bot_ids: the ids of their bots, or None for any.
+        reason: list only dead letters with this reason; None for any reason.
+        bot_ids: list only dead letters of the bots with these ids; None for all bots.
     """
 
     reason: str | None
     bot_ids: frozenset[str] | None
 
     def contains(self, dead_letter: DeadLetter) -> bool:
-        """Return whether to list a dead letter."""
+        """Return whether a dead letter has a selected reason and a selected bot.
+
+        A dead letter that belongs to no bot, because its body could not be read, is
+        always taken to belong to a selected one.
+        """
         if self.reason not in {None, dead_letter.reason}:
             return False
         if self.bot_ids is None or dead_letter.ordering_key is None:
@@ -44,7 +49,12 @@ class DeadLetterSelection(Struct, frozen=True):
 
 
 def summarize(dead_letter_id: object, dead_letter: DeadLetter) -> DeadLetterSummary:
-    """Return what may be shown of a dead letter."""
+    """Return what may be shown of a dead letter.
+
+    Args:
+        dead_letter_id: its id in its store.
+        dead_letter: the dead letter.
+    """
     return DeadLetterSummary(
         dead_letter_id,
         dead_letter.update_id,

@@ -1,9 +1,10 @@
 """The stored form of deliveries and their records in Redis, with signatures.
 
-A delivery in a mailbox is "d", its id, a space, the signature and the delivery itself.
-The stored form of a record is described in `redis/lua/delivery_record.lua`. Scripts
-change its words and numbers. The rest is written by gateways and signed, because
-services rely on it: the facts, which never change, and the result so far.
+A delivery in a mailbox is stored as "d", its id, a space, the signature and the
+delivery itself. `redis/lua/delivery_record.lua` describes the stored form of a record.
+Lua scripts change the words and numbers in a record. The rest is written by gateways
+and signed, because services rely on it: the facts, which never change, and the result
+so far.
 """
 
 from typing import NamedTuple
@@ -36,9 +37,10 @@ _delivery_decoder = msgpack.Decoder(Delivery)
 
 
 class IdempotencyEntry(Struct, frozen=True, array_like=True):
-    """The entry under a delivery id: the recipient and the digest of the request.
+    """What Redis stores under the id of a delivery: its mailbox, and its digest.
 
-    It is in the shard of the id, so that it is found without knowing the recipient.
+    It is in the shard of the delivery id, so that it is found without knowing the
+    recipient.
     """
 
     fingerprint: bytes
@@ -72,19 +74,19 @@ _result_decoder = msgpack.Decoder(_Result)
 
 
 class StoredRecord(NamedTuple):
-    """A record, and what the domain does not need to know of it."""
+    """A record as Redis has it, with data that only the store uses."""
 
     record: DeliveryRecord
     owner: str
-    """The token of the lease under which a part was begun; see `NO_OWNER`."""
+    """The token of the lease under which the last call was begun, or `NO_OWNER`."""
     facts: bytes
     """The signed part that never changes."""
     report: str
-    """The report policy."""
+    """The delivery's `ReportPolicy`, as a word."""
 
 
 def wrap_delivery(delivery: Delivery) -> Envelope:
-    """Return the mail that carries a delivery."""
+    """Return an envelope that carries a delivery, as mailboxes contain it."""
     return Envelope(
         update_id=0,
         ordering_key=delivery.ordering_key,
@@ -95,7 +97,7 @@ def wrap_delivery(delivery: Delivery) -> Envelope:
 
 
 def encode_delivery(delivery: Delivery, signatures: StoreSignatures) -> bytes:
-    """Return the bytes to store in the mailbox."""
+    """Return the signed bytes under which a delivery is stored in its mailbox."""
     header = b"%b%b " % (DELIVERY_MARK, delivery.delivery_id.encode())
     content = _encode(delivery)
     signature = signatures.sign(
@@ -107,10 +109,16 @@ def encode_delivery(delivery: Delivery, signatures: StoreSignatures) -> bytes:
 def decode_delivery(
     stored: bytes, ordering_key: str, signatures: StoreSignatures
 ) -> Envelope:
-    """Verify and decode the stored bytes of a delivery.
+    """Verify and decode the stored bytes of a delivery in a mailbox.
+
+    Args:
+        stored: the bytes, from `encode_delivery`.
+        ordering_key: the key of the mailbox; it is part of the signature.
+        signatures: has the secrets that are accepted.
 
     Raises:
-        ForgedEntry: no gateway with our secrets wrote them for this ordering key.
+        ForgedEntry: no gateway with our secrets wrote these bytes for this ordering
+            key, or they are not readable.
     """
     header, rest = stored[:_HEADER_LENGTH], stored[_HEADER_LENGTH:]
     signature, content = rest[:SIGNATURE_BYTES], rest[SIGNATURE_BYTES:]
@@ -125,7 +133,11 @@ def decode_delivery(
 
 
 def read_delivery(stored: bytes) -> Delivery | None:
-    """Decode stored bytes without verifying them; None if they are no delivery."""
+    """Decode the stored bytes of a delivery without verifying the signature.
+
+    Use the result only to show it. Returns None if the bytes are not a readable
+    delivery.
+    """
     if not stored.startswith(DELIVERY_MARK):
         return None
     try:
@@ -135,7 +147,10 @@ def read_delivery(stored: bytes) -> Delivery | None:
 
 
 def encode_facts(delivery: Delivery, signatures: StoreSignatures) -> bytes:
-    """Return the signed part of a record that never changes."""
+    """Return the signed part of a record that never changes.
+
+    It says who asked for the delivery, and when it was accepted.
+    """
     facts = _Facts(delivery.caller, delivery.idempotency_key, delivery.accepted_at)
     return _sign(
         _encode(facts), delivery.delivery_id, delivery.ordering_key, "", signatures
@@ -148,7 +163,14 @@ def encode_result(
     result: DeliveryResult,
     signatures: StoreSignatures,
 ) -> bytes:
-    """Return the signed part of a record that its owner writes with a state."""
+    """Return the signed part of a record that says how far a delivery has got.
+
+    Args:
+        delivery_id: the id of the delivery; part of the signature.
+        ordering_key: the key of its mailbox; part of the signature.
+        result: the result so far, or the end; its state is part of the signature.
+        signatures: signs it.
+    """
     content = _Result(
         result.reason,
         result.description,
@@ -162,10 +184,17 @@ def encode_result(
 def decode_record(
     stored: bytes, delivery_id: str, ordering_key: str, signatures: StoreSignatures
 ) -> StoredRecord:
-    """Verify and decode a record.
+    """Verify and decode the stored bytes of a record.
+
+    Args:
+        stored: the bytes, as `redis/lua/delivery_record.lua` describes them.
+        delivery_id: the id of the delivery; part of the signature.
+        ordering_key: the key of its mailbox; part of the signature.
+        signatures: has the secrets that are accepted.
 
     Raises:
-        ForgedEntry: no gateway with our secrets wrote it for this delivery.
+        ForgedEntry: no gateway with our secrets wrote the signed parts for this
+            delivery, or the bytes are not readable.
     """
     try:
         words = stored.split(b" ", 9)
@@ -208,7 +237,16 @@ def decode_record(
 
 
 def make_lost_record(ordering_key: str, delivery_id: str, now: float) -> DeliveryRecord:
-    """Return a record of a delivery of which nothing may be sent."""
+    """Return a failed record for a delivery whose record is missing in the store.
+
+    Its state is FAILED and its reason "record_lost", so that nothing of the delivery is
+    sent. It is not stored.
+
+    Args:
+        ordering_key: the key of the mailbox.
+        delivery_id: the id of the delivery.
+        now: the present time in seconds since the epoch.
+    """
     return DeliveryRecord(
         delivery_id=delivery_id,
         ordering_key=ordering_key,

@@ -57,21 +57,23 @@ WorkerMailboxes = MemoryMailboxStore | SqliteMailboxStore | FailoverMailboxStore
 
 
 class OpenedMailboxes(NamedTuple):
-    """The mailbox store and the objects that belong to it.
+    """The opened mailbox store, and what else is kept in the same place.
 
     Attributes:
         mailboxes: the mailbox store.
         cancellation_bus: tells all workers that a user stopped a streamed reply.
-        make_polling_lease: makes this worker's lease for fetching the updates of the
-            bot with this user id.
-        make_cooldowns: makes the shared cool-downs of the chats of the bot with this
+        make_polling_lease: returns this worker's lease for fetching the updates of a
+            bot, given the bot's user id.
+        make_cooldowns: returns the shared cool-downs of a bot's chats, given the bot's
             user id.
-        clock: the clock that all gateways with this store share.
-        deliveries: the deliveries in the mailboxes.
-        recipients: the users to whom deliveries may go.
+        clock: the clock by which times are stored: with Redis that of its server, which
+            all gateways share, otherwise that of this machine.
+        deliveries: the store of deliveries.
+        recipients: the index of users to whom deliveries may go.
         contract_history: the contracts that all gateways with this Redis serve; None
             without Redis.
-        broadcasts: the broadcasts whose deliveries go into the mailboxes.
+        broadcasts: the store of broadcasts; with a file, one that refuses to create
+            any.
     """
 
     mailboxes: WorkerMailboxes
@@ -100,21 +102,22 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
     data_dir: Path | None = None,
     synchronous: Synchronous = "normal",
 ) -> AsyncIterator[OpenedMailboxes]:
-    """Open the mailbox store for the duration of the block.
+    """Open the mailbox store until the end of the block.
 
-    The block opens its parts in order and closes them in reverse order. Each part ends
-    its own background tasks.
+    With a URL the mailboxes are in Redis, and in memory while Redis fails; otherwise
+    with `data_dir` in a file; otherwise in memory. Redis need not answer at the start:
+    that is only logged, as are settings of Redis that put updates at risk.
 
     Args:
-        url: the Redis URL, or None to keep the mailboxes on this machine.
+        url: the Redis URL; None to keep the mailboxes on this machine.
         clock: the clock of this machine.
         signatures: signs entries for Redis and verifies entries from it.
         key_prefix: the first part of every key and channel in Redis.
         limit: the maximum number of updates in a mailbox; at least 1.
-        max_sessions: the maximum number of states in memory.
+        max_sessions: the maximum number of user states in memory.
         put_timeout: how many seconds a put waits for a failing store.
         dead_letter_seconds: how many seconds dead letters are kept.
-        background: runs the background tasks.
+        background: runs the background tasks; all of them end with the block.
         data_dir: the directory of the file with the mailboxes, unless there is a URL;
             None to keep them in memory.
         synchronous: when a commit to the file reaches the disk.

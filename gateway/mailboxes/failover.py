@@ -62,14 +62,17 @@ UpdateKey = tuple[str, int]
 
 
 class FailoverMailboxStore:
-    """The `MailboxStore` of a worker that has a Redis.
+    """The `MailboxStore` of a worker that has a Redis, and of its memory if that fails.
+
+    Use it in an `async with`: the background task that brings updates back to Redis
+    runs in the block.
 
     Args:
         redis_store: the mailboxes in Redis; its puts must have a timeout.
-        memory_store: the mailboxes in memory.
+        memory_store: the mailboxes in the memory of this process.
         client: the connections to Redis, which `redis_store` also uses.
-        clock: measures leases.
-        background: runs the failback task.
+        clock: measures leases and retries.
+        background: runs the background task.
     """
 
     def __init__(
@@ -103,14 +106,17 @@ class FailoverMailboxStore:
         )
 
     async def __aenter__(self) -> Self:
-        """Start the failback task, which waits for the first failure."""
+        """Start the background task, which waits until updates are stored in memory."""
         self._failback_task = self._background.start(
             "failback", self._run_failback, max_delay=FULL_RETRY_SECONDS
         )
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Wait `CLOSE_TIMEOUT_SECONDS` for a running failback, then end it."""
+        """Wait up to `CLOSE_TIMEOUT_SECONDS` until memory is empty, and end the task.
+
+        Does not wait if Redis is down. Updates that are still in memory are lost.
+        """
         if not self._client.is_down:
             with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS):
                 await self._failback_completed.wait()
@@ -118,63 +124,77 @@ class FailoverMailboxStore:
 
     @property
     def mode(self) -> str:
-        """Where new updates are stored: "redis", or "memory" for at least some."""
+        """Where new updates are stored: "redis", or "memory" for some of them."""
         return "redis" if self._is_all_in_redis else "memory"
 
     @property
     def is_degraded(self) -> bool:
-        """Whether Redis is failing or full, or memory still has updates."""
+        """Whether Redis is failing or full, or memory has updates that Redis lacks."""
         return self._client.is_failing or not self._is_all_in_redis
 
     @property
     def problem(self) -> str:
-        """The problem in Redis that an operator has to fix; an empty string if none."""
+        """The problem with Redis that an operator has to fix; empty if none."""
         return self._client.problem
 
     @property
     def in_memory(self) -> int:
-        """The number of updates in this process's memory."""
+        """The number of updates in memory, which are lost if the process ends."""
         return self._memory_store.in_memory
 
     def find_oldest_update_id(self, key_prefix: str) -> int | None:
-        """Return the lowest id of the updates in memory, or None if there are none.
+        """Return the lowest id of the updates that are only in memory.
+
+        Returns None if there are none.
 
         Args:
-            key_prefix: the start of the ordering keys to look at.
+            key_prefix: look only at ordering keys that start with this, such as "<bot
+                id>/".
         """
         return self._memory_store.find_oldest_update_id(key_prefix)
 
     @property
     def mailbox_count(self) -> int:
-        """The number of mailboxes with updates, including all of those in Redis."""
+        """The number of mailboxes with updates: those in this memory and all in Redis.
+
+        Those in Redis, of all workers, were counted by the last scan.
+        """
         return self._redis_store.mailbox_count + self._memory_store.mailbox_count
 
     @property
     def longest_wait(self) -> float:
-        """The longest time, in seconds, for which a mailbox has been claimable."""
+        """For how many seconds the mailbox that has waited longest has been claimable.
+
+        0 if no mailbox is claimable. For Redis it is the value at the last scan.
+        """
         return max(self._redis_store.longest_wait, self._memory_store.longest_wait)
 
     @property
     def session_count(self) -> int:
-        """The number of user states in memory."""
+        """The number of user states in memory; those in Redis are not counted."""
         return self._memory_store.session_count
 
     @property
     def dead_letter_count(self) -> int:
-        """The number of stored dead letters."""
+        """The number of dead letters in Redis, at the last scan, and in memory."""
         return self._redis_store.dead_letter_count + len(
             self._memory_store.dead_letters
         )
 
     @property
     def rejected_count(self) -> int:
-        """The number of rejected bodies in Redis, malformed or forged."""
+        """The number of bodies in Redis that never were updates, at the last scan."""
         return self._redis_store.rejected_count
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
     ) -> MailboxLease | PutResult:
-        """Append an update to its mailbox. See `MailboxStore.put`."""
+        """Store an update in Redis, or in memory if Redis fails.
+
+        See `MailboxStore.put`. Never raises StoreUnavailable: after the timeout of the
+        Redis put, memory stores the update, and the shards of that Redis server become
+        unavailable.
+        """
         ordering_key = envelope.ordering_key
         if (self._unavailable or self._memory_store.in_memory) and (
             self._is_unavailable(ordering_key)
@@ -211,7 +231,11 @@ class FailoverMailboxStore:
         dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
-        """Remove a finished update and save the state. See `MailboxStore.commit`."""
+        """Remove a finished update and save the state. See `MailboxStore.commit`.
+
+        It is done where the lease came from, Redis or memory. A lease from memory is
+        released if Redis accepts updates of this mailbox again.
+        """
         if _is_from_redis(lease):
             next_update = await self._redis_store.commit(
                 lease,
@@ -238,7 +262,11 @@ class FailoverMailboxStore:
         return next_update
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend these leases. Return those that were lost."""
+        """Extend leases from Redis and memory, and return those that were lost.
+
+        While Redis is down its leases are neither extended nor returned. A Redis lease
+        is marked as expired if an actor now processes the same mailbox from memory.
+        """
         if self._is_all_in_redis and not self._client.is_down:
             return await self._redis_store.renew(leases)
         from_memory = [lease for lease in leases if not _is_from_redis(lease)]
@@ -250,7 +278,7 @@ class FailoverMailboxStore:
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
-        """Release a mailbox with its updates. Has no effect if the lease was lost."""
+        """End a lease and keep the updates. See `MailboxStore.release`."""
         if not _is_from_redis(lease):
             await self._memory_store.release(lease)
         elif not self._is_unavailable(lease.ordering_key):
@@ -259,7 +287,10 @@ class FailoverMailboxStore:
     async def claimable(
         self, limit: int, skipped_bots: Collection[str] = ()
     ) -> Sequence[str]:
-        """List claimable mailboxes. See `MailboxStore.claimable`."""
+        """List claimable mailboxes, memory first. See `MailboxStore.claimable`.
+
+        Mailboxes in memory are listed only if memory may serve them: see the module.
+        """
         if self._is_all_in_redis and not self._client.is_down:
             return await self._redis_store.claimable(limit, skipped_bots)
         from_memory = await self._memory_store.claimable(limit, skipped_bots)
@@ -275,7 +306,12 @@ class FailoverMailboxStore:
         return ordering_keys
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
+        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`.
+
+        Returns None also if the mailbox has updates in memory that have to be moved to
+        Redis first, and if it is unavailable in Redis but another worker may process it
+        there.
+        """
         if not self._is_unavailable(ordering_key):
             if self._memory_store.has_updates(ordering_key):
                 return None  # Redis has to get these updates first, for the order
@@ -287,14 +323,20 @@ class FailoverMailboxStore:
         return await self._memory_store.acquire(ordering_key)
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Record a step of a suspected update. See `MailboxStore.record_step`."""
+        """Record a step of a suspected update. See `MailboxStore.record_step`.
+
+        Nothing is recorded while the Redis server of the mailbox is failing.
+        """
         if not _is_from_redis(lease):
             await self._memory_store.record_step(lease, running=running)
         elif not self._client.is_shard_failing(get_shard_number(lease.ordering_key)):
             await self._redis_store.record_step(lease, running=running)
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Add a dead letter that never was in a mailbox."""
+        """Store a dead letter in Redis, or in memory until Redis accepts it.
+
+        Does not raise StoreUnavailable.
+        """
         if not self._is_unavailable(dead_letter.ordering_key or ""):
             with contextlib.suppress(StoreUnavailable):
                 await self._redis_store.add_dead_letter(dead_letter)

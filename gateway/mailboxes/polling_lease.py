@@ -1,6 +1,6 @@
-"""The lease that decides which of all workers fetches the updates of a bot.
+"""Leases that decide which of all workers fetches the updates of a bot.
 
-The lease only saves calls and conflicts at Telegram: no update is lost or processed
+Such a lease only saves calls and conflicts at Telegram: no update is lost or processed
 twice if two workers poll at the same time. See `gateway/telegram/polling.py`.
 """
 
@@ -20,24 +20,25 @@ TIMEOUT_SECONDS = 1.0
 
 
 class LocalPollingLease:
-    """The lease of the only worker, which always has it."""
+    """The polling lease if there is only one worker, which always has it."""
 
     async def hold(self) -> bool:
-        """Return True."""
+        """Return True: this worker has the lease."""
         return True
 
     async def release(self) -> None:
-        """Do nothing."""
+        """Do nothing: no other worker waits for the lease."""
 
 
 class RedisPollingLease:
-    """The lease that all workers with the same Redis compete for.
+    """The polling lease of a bot, for which all workers with the same Redis compete.
 
     Args:
         client: the connections to Redis.
         keys: the keys in Redis.
         script: the script `hold_lease.lua`.
-        bot_id: the bot's user id.
+        bot_id: the bot's user id, or another number that stands for the task of one
+            worker.
     """
 
     def __init__(
@@ -49,18 +50,24 @@ class RedisPollingLease:
         self._token = secrets.token_hex(8)
 
     async def hold(self) -> bool:
-        """Acquire the lease, or renew it. Return whether this worker has it.
+        """Acquire the lease if nobody has it, or renew it if this worker has it.
+
+        It then lasts for `LEASE_SECONDS`; call this again before that.
+
+        Returns:
+            True if this worker has the lease now; False if another one has it.
 
         Raises:
-            StoreUnavailable: Redis does not answer.
+            StoreUnavailable: Redis does not answer within `TIMEOUT_SECONDS`. Until its
+                last renewal expires, the lease may still be this worker's.
         """
         return await self._call(LEASE_SECONDS)
 
     async def release(self) -> None:
-        """Release the lease if this worker has it.
+        """Release the lease if this worker has it, so that another one gets it at once.
 
         Raises:
-            StoreUnavailable: Redis does not answer.
+            StoreUnavailable: Redis does not answer. The lease then expires by itself.
         """
         await self._call(0)
 

@@ -30,7 +30,8 @@ _MAX_TIME = 253_402_300_800.0
 class DeadLetterLimits(Struct, frozen=True):
     """Limits on the number and age of dead letters. The oldest are removed first.
 
-    In Redis the numbers apply to each shard.
+    In Redis the numbers apply to each shard, in a file and in memory to the whole
+    store.
     """
 
     max_updates: int = 10_000
@@ -49,10 +50,10 @@ DEFAULT_SHARD_LIMITS = DeadLetterLimits()
 
 
 def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
-    """Return the bytes to store: the id, the arrival time, the signature, the body.
+    """Return the bytes to store in a mailbox: id, arrival time, signature and body.
 
-    The id makes two updates with the same body two members of the sorted set. A
-    replayed update is stored with the arrival time 0.0.
+    The id makes two updates with the same body two members of the sorted set. An update
+    that a person replayed is stored with the arrival time 0.0.
     """
     arrived_at = repr(envelope.arrived_at or 0.0)
     header = b"%d %b " % (envelope.update_id, arrived_at.encode())
@@ -64,10 +65,16 @@ def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
 def decode_envelope(
     stored: bytes, ordering_key: str, signatures: StoreSignatures
 ) -> Envelope:
-    """Verify and decode stored bytes.
+    """Verify and decode the stored bytes of an update or a delivery in a mailbox.
+
+    Args:
+        stored: the bytes, from `encode_envelope` or `encode_delivery`.
+        ordering_key: the key of the mailbox; it is part of the signature.
+        signatures: has the secrets that are accepted.
 
     Raises:
-        ForgedEntry: no gateway with our secrets wrote them for this ordering key.
+        ForgedEntry: no gateway with our secrets wrote these bytes for this ordering
+            key, or they are not readable.
     """
     if stored.startswith(DELIVERY_MARK):
         return decode_delivery(stored, ordering_key, signatures)
@@ -86,7 +93,13 @@ def decode_envelope(
 
 
 def make_dead_letter(envelope: Envelope, reason: str, now: float) -> DeadLetter:
-    """Return a dead letter for an update or a delivery."""
+    """Return a dead letter for an update or a delivery in a mailbox. Stores nothing.
+
+    Args:
+        envelope: the update or delivery.
+        reason: a code such as "crashed".
+        now: when it becomes a dead letter, in seconds since the epoch.
+    """
     return DeadLetter(
         update_id=envelope.update_id or None,
         ordering_key=envelope.ordering_key,
@@ -100,7 +113,10 @@ def make_dead_letter(envelope: Envelope, reason: str, now: float) -> DeadLetter:
 def encode_dead_letter(
     dead_letter: DeadLetter, signatures: StoreSignatures
 ) -> tuple[bytes | str, ...]:
-    """Return the fields and values of an entry in a dead-letter stream."""
+    """Return the fields and values, alternating, of an entry in a dead-letter stream.
+
+    Not for deliveries, which only scripts move to the dead letters.
+    """
     envelope = Envelope(
         update_id=dead_letter.update_id or 0,
         ordering_key=dead_letter.ordering_key or "",
@@ -119,7 +135,12 @@ def encode_dead_letter(
 def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
     """Decode an entry of a dead-letter stream without verifying it. Never raises.
 
-    If the update cannot be decoded, its id is None and its body the stored bytes.
+    Use the result only to show it, unless `verify_dead_letter` was called. If the
+    update cannot be decoded, its id is None and its body the stored bytes. An invalid
+    time becomes 0.
+
+    Args:
+        fields: the fields and values of the entry, alternating.
     """
     values = _pair_fields(fields)
     stored = values.get(b"envelope", b"")
@@ -146,8 +167,12 @@ def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
 def verify_dead_letter(fields: Sequence[bytes], signatures: StoreSignatures) -> None:
     """Verify that a gateway with our secrets wrote the update of a dead letter.
 
+    Args:
+        fields: the fields and values of the entry in the stream, alternating.
+        signatures: has the secrets that are accepted.
+
     Raises:
-        ForgedEntry: no gateway with our secrets wrote it.
+        ForgedEntry: no gateway with our secrets wrote it; do not process it.
     """
     values = _pair_fields(fields)
     ordering_key = values.get(b"ordering_key", b"").decode(errors="replace")

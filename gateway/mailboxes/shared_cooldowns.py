@@ -1,6 +1,7 @@
-"""The cool-downs of chats after a 429, shared by all workers of a bot.
+"""Cool-downs of chats after a 429, which the workers of a bot share.
 
-They only save calls: without them, each worker learns of a cool-down by its own 429.
+Sharing only saves calls: without it, each worker learns of a cool-down by a 429 of its
+own.
 """
 
 from gateway.domain.ports import Clock
@@ -18,23 +19,23 @@ TIMEOUT_SECONDS = 1.0
 
 
 class LocalCooldowns:
-    """The cool-downs of the only worker, which has no other one to tell."""
+    """The `SharedCooldowns` of a single worker: there is no other worker to tell."""
 
     def record(self, chat_id: int, seconds: float) -> None:
-        """Do nothing."""
+        """Do nothing: the worker itself knows the cool-down."""
 
     async def find(self, chat_id: int) -> float:
-        """Return 0."""
+        """Return 0: no other worker can have found a cool-down."""
         return 0
 
 
 class RedisCooldowns:
-    """The cool-downs that all workers with the same Redis share.
+    """The `SharedCooldowns` of all workers with the same Redis.
 
     Args:
         client: the connections to Redis.
         keys: the keys in Redis.
-        script: the script `record_cooldown`.
+        script: the script `record_cooldown.lua`.
         clock: the clock that all gateways share.
         bot_id: the bot's user id.
     """
@@ -54,9 +55,13 @@ class RedisCooldowns:
         self._bot_id = bot_id
 
     def record(self, chat_id: int, seconds: float) -> None:
-        """Record a cool-down that starts now, unless one that ends later is known.
+        """Record a cool-down that starts now, unless one that ends later is stored.
 
-        Does not wait for Redis.
+        Does not wait for Redis, and ignores its failures.
+
+        Args:
+            chat_id: Telegram's id of the chat.
+            seconds: the duration of the cool-down.
         """
         milliseconds = max(1, round(seconds * 1000))
         ends_at = round(self._clock.now() * 1000) + milliseconds
@@ -69,9 +74,10 @@ class RedisCooldowns:
         self._client.submit(command)
 
     async def find(self, chat_id: int) -> float:
-        """Return the seconds until a cool-down ends.
+        """Return the seconds until the cool-down of a chat ends.
 
-        Returns 0 if there is none, or if Redis does not answer.
+        Returns 0 if none is stored, or if Redis does not answer within
+        `TIMEOUT_SECONDS`.
         """
         shard, key = self._keys.get_cooldown(self._bot_id, chat_id)
         command = RedisCommand(shard, (b"GET", key))

@@ -42,14 +42,15 @@ class Purpose(StrEnum):
 
 
 class StoreSignatures:
-    """Signs entries and verifies signatures.
+    """Signs entries for Redis, and verifies those that are read.
 
     Args:
-        secrets: the first secret signs; every one of them is accepted. None may be
-            empty.
+        secrets: at least one, and none of them empty. The first one signs; a signature
+            by any of them is accepted, so that secrets can be replaced.
 
     Attributes:
-        forged_counts: the number of forged entries, by purpose.
+        forged_counts: the number of entries with wrong signatures that this process has
+            found, by purpose.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
@@ -76,7 +77,14 @@ class StoreSignatures:
         )
 
     def sign(self, purpose: Purpose, ordering_key: bytes, content: bytes) -> bytes:
-        """Return the signature, which has `SIGNATURE_BYTES` bytes."""
+        """Return the signature of an entry, which has `SIGNATURE_BYTES` bytes.
+
+        Args:
+            purpose: what the entry is; a signature is valid for one purpose only.
+            ordering_key: the key to which the entry belongs; a signature is valid for
+                one key only.
+            content: what is signed.
+        """
         hasher = self._hashers[purpose][0].copy()
         hasher.update(b"%d:%b%b" % (len(ordering_key), ordering_key, content))
         return hasher.digest()
@@ -84,7 +92,12 @@ class StoreSignatures:
     def verify(
         self, purpose: Purpose, ordering_key: bytes, signature: bytes, content: bytes
     ) -> bool:
-        """Check a signature against every accepted secret."""
+        """Return whether a signature was made for these arguments.
+
+        A signature by `sign` with any of the accepted secrets is valid.
+
+        Nothing is counted or logged: call `record_forgery` if the result is False.
+        """
         signed = b"%d:%b%b" % (len(ordering_key), ordering_key, content)
         for hasher in self._hashers[purpose]:
             expected = hasher.copy()
@@ -94,14 +107,18 @@ class StoreSignatures:
         return False
 
     def sign_state(self, ordering_key: bytes, state: bytes) -> bytes:
-        """Return the bytes to store: the signature, then the state."""
+        """Return the bytes to store for a user state: its signature, then itself."""
         return self.sign(Purpose.STATE, ordering_key, state) + state
 
     def verify_state(self, ordering_key: bytes, stored: bytes | None) -> bytes | None:
-        """Return the state in stored bytes, or None if there is none or it is forged.
+        """Return the user state in stored bytes; None if there is none or it is forged.
 
         A forged state is counted and logged. For the caller it does not exist, so the
         user is resolved again.
+
+        Args:
+            ordering_key: the key to which the state belongs.
+            stored: the bytes from `sign_state`; None if nothing is stored.
         """
         if stored is None:
             return None
@@ -112,7 +129,12 @@ class StoreSignatures:
         return None
 
     def record_forgery(self, purpose: Purpose, ordering_key: bytes) -> None:
-        """Count and log an entry whose signature matches none of our secrets."""
+        """Count and log an entry whose signature was not made with any of our secrets.
+
+        Args:
+            purpose: what the entry claims to be.
+            ordering_key: the key to which it claims to belong; its start is logged.
+        """
         self.forged_counts[purpose] += 1
         shown = ordering_key[:_LOGGED_CHARACTERS].decode(errors="replace")
         logger.error(

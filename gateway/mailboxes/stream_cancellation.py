@@ -1,8 +1,9 @@
-"""Announces to all workers that a user cancelled a streamed reply, via Redis Pub/Sub.
+"""Tells all workers that a user cancelled a streamed reply, via Redis Pub/Sub.
 
-The mailbox keeps the update that cancels, so that the user's updates stay in order. The
-cancellation itself must not wait for its turn in the mailbox. Redis stores nothing of a
-channel: a worker that is not subscribed at that moment finishes its stream.
+The update that cancels is also put into the user's mailbox, so that the user's updates
+stay in order. The cancellation itself must not wait until that update is processed.
+Redis stores nothing of a channel: a worker that is not subscribed at that moment
+finishes its stream.
 
 Concurrency: one task receives on a connection of its own, because a subscribed
 connection cannot do anything else; another task pings it. Both end with the block, and
@@ -47,23 +48,30 @@ CancellationListener = Callable[[str, int], None]
 
 
 class LocalCancellationBus:
-    """Cancellations within one worker."""
+    """A `CancellationBus` that tells only the listeners of this worker."""
 
     def __init__(self) -> None:
         self._listeners: list[CancellationListener] = []
 
     def subscribe(self, listener: CancellationListener) -> None:
-        """Register a listener for all cancellations."""
+        """Register a function to call at all cancellations; it cannot be unregistered.
+
+        Args:
+            listener: called with the ordering key of the user and the id of the draft.
+        """
         self._listeners.append(listener)
 
     def publish(self, ordering_key: str, draft_id: int) -> None:
-        """Notify all listeners."""
+        """Call all listeners at once, with these arguments."""
         for listener in self._listeners:
             listener(ordering_key, draft_id)
 
 
 class RedisCancellationBus(LocalCancellationBus):
-    """Cancellations of all workers with the same channel, within an `async with`.
+    """The `CancellationBus` of all workers with the same Redis channel.
+
+    It receives from other workers within an `async with`. While it cannot, because
+    Redis fails or does not permit the channel, cancellations reach only this worker.
 
     Args:
         channel: the name of the channel. All numbered databases of a server share their
@@ -96,7 +104,7 @@ class RedisCancellationBus(LocalCancellationBus):
         """Whether Redis permits this worker to use the channel; None if unknown."""
 
     async def __aenter__(self) -> Self:
-        """Start receiving."""
+        """Start to receive in the background, without waiting for the subscription."""
         self._task = self._background.start(
             "listen for cancellations", self._keep_listening
         )
@@ -107,7 +115,12 @@ class RedisCancellationBus(LocalCancellationBus):
         await cancel_and_wait(self._task)
 
     def publish(self, ordering_key: str, draft_id: int) -> None:
-        """Notify the listeners of this worker at once, then those of the others."""
+        """Call the listeners of this worker at once, and tell the other workers.
+
+        Nothing is sent if this worker has not been able to subscribe to the channel,
+        because Redis would refuse it. Does not wait for Redis; its failures are
+        ignored.
+        """
         super().publish(ordering_key, draft_id)
         if not self._is_permitted:
             # The client would repeat a refused command and so delay the mailboxes.
