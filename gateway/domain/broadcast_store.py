@@ -40,8 +40,8 @@ class BroadcastStore(Protocol):
     async def get_broadcast(self, broadcast_id: str) -> BroadcastRecord | None:
         """Return a broadcast with its state.
 
-        Returns None if there is none with this id, or if it has expired or been
-        removed.
+        Returns None if there is none with this id. A broadcast is removed
+        `RETENTION_SECONDS` after it has expired.
         """
 
     async def list_broadcasts(self, limit: int) -> Sequence[BroadcastRecord]:

@@ -44,7 +44,8 @@ class DeliveryStore(Protocol):
 
     Every method may be repeated with the same arguments after a lost reply. While the
     store does not answer, new deliveries are refused and not kept in memory, because
-    only the store can recognize a repeated idempotency key.
+    only the store can recognize a repeated idempotency key; `begin_part`,
+    `retract_part` and `commit_delivery` wait until it answers.
     """
 
     async def put_delivery(

@@ -7,6 +7,7 @@
         StoreUnavailable    try again: the store does not answer
           StoreFull         try again: the store has no space
         IdempotencyKeyReused  a delivery: its key belongs to another request
+        BroadcastsUnsupported  this store keeps no broadcasts
         ForgedEntry         written by a third party: never processed
       ServiceError          a service did not reply: the user gets an apology
         ServiceTimeout
@@ -89,10 +90,11 @@ class ForgedEntry(StoreError):
 
 
 class ServiceError(GatewayError):
-    """A service did not reply to an update.
+    """A service did not reply to an update, or not with a valid reply.
 
     Attributes:
-        user_message: the service's text for the user, or None. Never logged.
+        user_message: the service's text for the user; None if it sent none, for which
+            the user gets a text of the gateway. Never logged.
         retry_after: seconds after which the service wants to be called again; None if
             it did not say.
     """
@@ -111,7 +113,7 @@ class ServiceError(GatewayError):
 
 
 class ServiceTimeout(ServiceError):
-    """The service did not reply before the deadline."""
+    """The service did not reply before the deadline of the call."""
 
     outcome = Outcome.SERVICE_TIMEOUT
 
@@ -173,7 +175,7 @@ class InvalidBotToken(BotApiError):
 
 
 class RejectedPart(StrEnum):
-    """The part of a call that Telegram rejected, as far as it is known."""
+    """The part of a call that Telegram rejected; OTHER if that is not known."""
 
     FORMAT = "format"
     """The text is not valid in its format."""

@@ -289,10 +289,11 @@ class ServiceRouter(Protocol):
         """Return the data of a button, signed if its route requires that.
 
         Args:
-            data: the data of a button.
-            scope: the scope of the button: see `button_scope`.
-            delivery_id: the delivery whose message has the button; the services get
-                its id when the button is pressed. None if it is a reply.
+            data: the data of the button, from `encode_callback_data`.
+            scope: where the button is valid: see `button_scope`.
+            delivery_id: the id of the delivery whose message has the button; the
+                service gets this id when the button is pressed. None if the button is
+                in a reply.
         """
 
     async def resolve_user(self, update: Update) -> str | None:

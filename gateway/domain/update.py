@@ -1,4 +1,4 @@
-"""An update from Telegram: as it is stored, and as the gateway parses it."""
+"""Updates from Telegram, as mailboxes store them and as the gateway parses them."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -96,7 +96,7 @@ class UpdateBase(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class UserMessage(UpdateBase, frozen=True, kw_only=True, eq=False):
-    """A new message of a user, with a text or an attachment."""
+    """A new message of a user to the bot, with a text or an attachment."""
 
     message: IncomingMessage
 
@@ -159,13 +159,13 @@ class ButtonPress(UpdateBase, frozen=True, kw_only=True, eq=False):
 
 
 class BotEvent(UpdateBase, frozen=True, kw_only=True, eq=False):
-    """An event between a user and the bot: the user blocked or unblocked the bot."""
+    """The user blocked the bot, or unblocked it."""
 
     event: "Event.ValueType"
 
 
 class StoppedReply(UpdateBase, frozen=True, kw_only=True, eq=False):
-    """A stop of a streamed reply by the user."""
+    """The user stopped a streamed reply, so no more of it is to be shown."""
 
     draft_id: int
     """The id of the draft that showed the reply."""

@@ -34,9 +34,10 @@ MAX_PAYLOAD_BYTES = 4096
 
 
 class UserState(Struct, array_like=True):
-    """A user's state. Add fields only at the end: old states have to stay readable.
+    """What is remembered of a user between updates; encoded, it is the stored state.
 
-    Times are seconds since the epoch.
+    Add fields only at the end: old states have to stay readable. Times are seconds
+    since the epoch.
     """
 
     internal_user_id: str | None = None

@@ -1,4 +1,4 @@
-"""Fencing tokens: each lease gets its own, and none is used twice."""
+"""Makes fencing tokens: each lease gets a token of its own, and none is used twice."""
 
 from collections.abc import Iterator
 from itertools import count

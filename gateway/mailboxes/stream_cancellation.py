@@ -111,7 +111,7 @@ class RedisCancellationBus(LocalCancellationBus):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop receiving, and close the connection."""
+        """Stop receiving from other workers, and close the connection."""
         await cancel_and_wait(self._task)
 
     def publish(self, ordering_key: str, draft_id: int) -> None:

@@ -46,13 +46,16 @@ _encode_json: EncodeLine = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def configure_logging(level: str, worker: str = "", line_format: str = "json") -> None:
-    """Send all logs to standard output.
+    """Send all logs of this process to standard output, through a thread that writes.
+
+    Call it once, at the start. Replaces all handlers of `logging`. Lines that are still
+    queued at exit are written for up to `FLUSH_TIMEOUT_SECONDS`.
 
     Args:
         level: "DEBUG", "INFO", "WARNING" or "ERROR", for the gateway's own loggers.
             Libraries log from WARNING on, whatever the level.
-        worker: the number of this worker, added to every line; an empty string if
-            there is only one process.
+        worker: the number of this worker, added to every line; an empty string if there
+            is only one process.
         line_format: "json", or "text" for text, in color if the output is a terminal.
     """
     encode = _encode_json

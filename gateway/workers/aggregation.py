@@ -250,12 +250,15 @@ def merge_metrics(
     """Merge the metrics into one page in the Prometheus text format, version 0.0.4.
 
     Every series gets the label `worker`. Nothing is summed: Prometheus does that, and
-    detects that the counters of a restarted worker begin at 0.
+    detects that the counters of a restarted worker begin at 0. The page also says how
+    many workers responded, and how often each was restarted.
 
     Args:
-        pages: the workers' pages by number; None for one that did not respond.
+        pages: the workers' pages; the index is the number of the worker. None for one
+            that did not respond.
         restarts: the number of restarts of each worker.
-        supervisor_page: the supervisor's page; its label is "supervisor".
+        supervisor_page: the supervisor's own page, whose series get the label
+            "supervisor"; empty if it has none.
     """
     families: dict[str, Metric] = {}
     for worker, page in [*enumerate(pages), ("supervisor", supervisor_page)]:

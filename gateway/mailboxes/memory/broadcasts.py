@@ -1,5 +1,7 @@
 """Broadcasts in memory, which are lost when the process ends.
 
+Implements `BroadcastStore` of `domain/broadcast_store.py`.
+
 Concurrency: all calls come from one event loop, and no method awaits anything. That
 makes every method atomic.
 """
@@ -81,7 +83,7 @@ class MemoryBroadcastStore:
         return False
 
     async def get_broadcast(self, broadcast_id: str) -> BroadcastRecord | None:
-        """Return a broadcast. See `BroadcastStore.get_broadcast`."""
+        """Return a broadcast, or None. See `BroadcastStore.get_broadcast`."""
         self._remove_expired()
         entry = self._entries.get(broadcast_id)
         return None if entry is None else _make_record(entry)
@@ -100,7 +102,7 @@ class MemoryBroadcastStore:
         *,
         is_open: bool = True,
     ) -> BroadcastState | None:
-        """Change the state of a broadcast. See `BroadcastStore.change_state`."""
+        """Change a broadcast's state if it may. See `BroadcastStore.change_state`."""
         entry = self._entries.get(broadcast_id)
         if entry is None:
             self._open.pop(broadcast_id, None)
@@ -116,7 +118,10 @@ class MemoryBroadcastStore:
         return before
 
     async def list_open_broadcasts(self) -> Mapping[str, BroadcastState]:
-        """Return the open broadcasts. See `BroadcastStore.list_open_broadcasts`."""
+        """Return broadcasts that are not finished.
+
+        See `BroadcastStore.list_open_broadcasts`.
+        """
         return dict(self._open)
 
     async def add_recipients(
@@ -133,7 +138,7 @@ class MemoryBroadcastStore:
         return len(new)
 
     async def list_recipients(self, broadcast: Broadcast, limit: int) -> Sequence[int]:
-        """Return waiting recipients. See `BroadcastStore.list_recipients`."""
+        """Return up to `limit` waiting recipients. See `BroadcastStore`."""
         entry = self._entries.get(broadcast.broadcast_id)
         return () if entry is None else tuple(islice(entry.waiting, limit))
 

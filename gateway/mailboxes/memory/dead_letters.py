@@ -1,4 +1,4 @@
-"""Dead letters in memory, limited in number, size and age."""
+"""Dead letters in the memory of one process, limited in number, size and age."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence

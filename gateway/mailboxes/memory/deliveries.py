@@ -1,5 +1,7 @@
 """Deliveries in memory, which are lost when the process ends.
 
+Implements `DeliveryStore` of `domain/delivery_store.py`.
+
 Concurrency: all calls come from one event loop, and no method awaits anything. That
 makes every method atomic.
 """
@@ -143,7 +145,12 @@ class MemoryDeliveryStore:
         *,
         resolves_doubt: bool = False,
     ) -> DeliveryRecord:
-        """Record that a Bot API call begins. See `DeliveryStore.begin_part`."""
+        """Record that a Bot API call begins. See `DeliveryStore.begin_part`.
+
+        Raises:
+            LeaseLost: the lease's token is not the current one; nothing was changed.
+            KeyError: there is no such delivery.
+        """
         if self._mailboxes.find_leased_mailbox(lease) is None:
             raise LeaseLost("the lease's token is not the mailbox's current one")
         entry = self._entries[delivery_id]

@@ -115,7 +115,10 @@ class MemoryMailboxStore:
 
     @property
     def is_degraded(self) -> bool:
-        """Always False: without Redis, memory is the configured store."""
+        """Whether `/health` should say "degraded": always False.
+
+        Without Redis, memory is the configured store.
+        """
         return False
 
     @property
@@ -163,7 +166,7 @@ class MemoryMailboxStore:
     ) -> Envelope | None:
         """Remove a finished update and save the state. See `MailboxStore.commit`.
 
-        The lease may have expired, as long as no other owner has acquired it.
+        The lease may have expired, as long as no other owner has acquired the mailbox.
         """
         mailbox = self.find_leased_mailbox(lease)
         if mailbox is None:

@@ -1,4 +1,4 @@
-"""The users of each bot by their internal ids, in memory."""
+"""Finds the Telegram users of each bot by their internal ids, in memory."""
 
 from collections import OrderedDict
 

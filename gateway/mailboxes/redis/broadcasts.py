@@ -106,7 +106,10 @@ class RedisBroadcastStore:
         return command.send_count > 1 and found.created_at == broadcast.created_at
 
     async def get_broadcast(self, broadcast_id: str) -> BroadcastRecord | None:
-        """Return a broadcast. See `BroadcastStore.get_broadcast`."""
+        """Return a broadcast, or None. See `BroadcastStore.get_broadcast`.
+
+        A forged one is counted, logged and treated as missing.
+        """
         command = self._commands.read_broadcast(broadcast_id)
         reply = await self._executor.execute(command, has_timeout=True)
         return self._decode_record(reply, broadcast_id)
@@ -134,7 +137,7 @@ class RedisBroadcastStore:
         *,
         is_open: bool = True,
     ) -> BroadcastState | None:
-        """Change the state of a broadcast. See `BroadcastStore.change_state`."""
+        """Change a broadcast's state if it may. See `BroadcastStore.change_state`."""
         command = self._commands.change_state(
             broadcast_id, state, allowed, is_open=is_open
         )

@@ -217,7 +217,10 @@ class RedisDeliveryStore:
         self._executor.release_orphaned_lease(delivery.ordering_key, token)
 
     async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """Return the record of a delivery. See `DeliveryStore.get_delivery`."""
+        """Return the record of a delivery. See `DeliveryStore.get_delivery`.
+
+        A forged record is counted, logged and treated as missing.
+        """
         entry = await self._idempotency_keys.read(delivery_id)
         if entry is None:
             return None

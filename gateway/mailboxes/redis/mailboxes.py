@@ -322,7 +322,10 @@ class RedisMailboxStore:
         )
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Record a step of a suspected update. See `MailboxStore.record_step`."""
+        """Record a step of a suspected update. See `MailboxStore.record_step`.
+
+        Waits at most a third of a lease for Redis, and ignores its failures.
+        """
         command = self._commands.record_step(lease, running=running)
         with contextlib.suppress(TimeoutError, StoreError):
             async with asyncio.timeout(self._lease_seconds / 3):

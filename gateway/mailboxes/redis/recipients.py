@@ -1,4 +1,4 @@
-"""The users of each bot by their internal ids, in Redis.
+"""Finds the Telegram users of each bot by their internal ids, in Redis.
 
 An entry is signed: whoever could write a false one would receive the messages of
 another user.

@@ -100,7 +100,10 @@ class SqliteDeliveryStore:
         *,
         resolves_doubt: bool = False,
     ) -> DeliveryRecord:
-        """Record that a Bot API call begins. See `DeliveryStore.begin_part`."""
+        """Record that a Bot API call begins. See `DeliveryStore.begin_part`.
+
+        Tries again while the file fails.
+        """
         return await self._runner.execute_until_done(
             lambda transaction: begin_part(
                 transaction,

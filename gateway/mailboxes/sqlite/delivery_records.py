@@ -297,7 +297,13 @@ def begin_part(
     *,
     resolves_doubt: bool,
 ) -> DeliveryRecord:
-    """Record that a Bot API call begins. See `DeliveryStore.begin_part`."""
+    """Record that a Bot API call begins. See `DeliveryStore.begin_part`.
+
+    If there is no record, the result is a failed one, so that nothing is sent.
+
+    Raises:
+        LeaseLost: the lease's token is not the current one; nothing was changed.
+    """
     if not _is_owner(transaction, lease):
         raise LeaseLost("the lease's token is not the mailbox's current one")
     found = read_record(transaction, delivery_id)

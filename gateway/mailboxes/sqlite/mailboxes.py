@@ -98,7 +98,7 @@ class SqliteMailboxStore:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether the last write failed, or the disk is nearly full."""
+        """Whether the last write to the file failed, or the disk is nearly full."""
         return bool(self._runner.problem)
 
     @property
@@ -245,7 +245,10 @@ class SqliteMailboxStore:
         return self._scan
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
+        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`.
+
+        Returns None also if the file fails.
+        """
         token = next(self._tokens)
         try:
             grant: Grant | None = await self.execute_acquiring(
@@ -260,7 +263,10 @@ class SqliteMailboxStore:
         return None if grant is None else make_lease(grant)
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Record a step of a suspected update. See `MailboxStore.record_step`."""
+        """Record a step of a suspected update. See `MailboxStore.record_step`.
+
+        Nothing is recorded or raised if the file fails.
+        """
         stage = SuspectStage.RUNNING if running else SuspectStage.WAITING
         try:
             await self._runner.submit(

@@ -1,4 +1,4 @@
-"""The users of each bot by their internal ids, in the file."""
+"""Finds the Telegram users of each bot by their internal ids, in the file."""
 
 from gateway.mailboxes.sqlite.transactions import Transaction, TransactionRunner
 

@@ -108,7 +108,7 @@ class TransactionRunner:
         """The problem with the file that an operator has to fix, or an empty string."""
 
     async def __aenter__(self) -> Self:
-        """Start the thread."""
+        """Start the thread that runs the operations."""
         self._thread.start()
         return self
 

@@ -105,7 +105,11 @@ class PipelinedConnection:
         self.health.on_restart, self.health.on_recovery = on_restart, on_recovery
 
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:
-        """Send a command with the next batch. See `RedisClient.submit`."""
+        """Send a command with the next batch. See `RedisClient.submit`.
+
+        While the server fails, the command is kept; long queues are purged of commands
+        that nobody waits for.
+        """
         if first:
             self._queue.appendleft(command)
         else:

@@ -134,18 +134,19 @@ class MasterConnection(Connection):
 
 
 class SecureMasterConnection(MasterConnection, SSLConnection):
-    """A `MasterConnection` over TLS."""
+    """A `MasterConnection` that uses TLS to the master."""
 
 
 def parse_sentinel_url(url: str) -> dict[str, Any]:
     """Parse redis+sentinel://user:password@host:port,host:port/service/database.
 
-    The query may contain redis-py's settings, as in its own URLs, and the login for the
-    Sentinels as `sentinel_username` and `sentinel_password`. With the scheme
+    The default port is `DEFAULT_PORT`, and "service" the Sentinels' name for the
+    master. The query may contain redis-py's settings, as in its own URLs, and the login
+    for the Sentinels as `sentinel_username` and `sentinel_password`. With the scheme
     "rediss+sentinel" all connections use TLS.
 
     Returns:
-        The options of a connection, including its class.
+        redis-py's options of a connection to the master, including its class.
 
     Raises:
         ValueError: the URL is invalid. The message does not quote it.

@@ -1,4 +1,4 @@
-"""The health of a server, as seen by one connection to it."""
+"""The health of a Redis server, as seen by one connection to it."""
 
 import logging
 import random

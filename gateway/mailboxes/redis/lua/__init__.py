@@ -1,1 +1,1 @@
-"""The Lua scripts that change mailboxes inside Redis, and their loader."""
+"""The Lua scripts that change mailboxes inside Redis, and what reads them."""
