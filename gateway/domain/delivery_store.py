@@ -64,7 +64,7 @@ class DeliveryStore(Protocol):
             acquire: True to acquire the lease if the mailbox is free (see
                 `MailboxStore`); False to leave the delivery to the next scan.
             begins: True if the caller will make the first Bot API call at once, so that
-                the store may record the begin of that call in the same step as the put;
+                the store may record the start of that call in the same step as the put;
                 see `MailboxLease.begun_delivery_id`. The store does not do so if it
                 acquires no lease, if other mail is first, or if the chat has a
                 cool-down.

@@ -84,7 +84,7 @@ class MemoryDeliveryStore:
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery behind other mail. See `DeliveryStore.put_delivery`.
 
-        The begin of a call is not recorded together with the put, so `begins` has no
+        The start of a call is not recorded together with the put, so `begins` has no
         effect.
         """
         self._remove_expired(delivery.delivery_id)

@@ -220,7 +220,7 @@ class DeliveryCommandFactory:
         resolves_doubt: bool,
         missing: Delivery | None = None,
     ) -> RedisCommand:
-        """Build the command that records the begin of a call: see `begin_part.lua`.
+        """Build the command that records the start of a call: see `begin_part.lua`.
 
         Args:
             lease: see `DeliveryStore.begin_part`, as for the next arguments.
@@ -336,7 +336,7 @@ class DeliveryCommandFactory:
         sent_parts: Sequence[SentPart],
         origin: RecordOrigin,
     ) -> RedisCommand:
-        """Build the command that records the begin of a call if Redis has lost it.
+        """Build the command that records the start of a call if Redis has lost it.
 
         Args:
             lease_token: the token of the lease under which the call was begun.

@@ -1,11 +1,11 @@
 """Remembers changes of deliveries, to repeat them if Redis loses its last writes.
 
 What `replay_buffer.py` says of updates holds for deliveries. In addition the end of a
-delivery and the begin of its last call are replayed: otherwise the next owner of the
+delivery and the start of its last call are replayed: otherwise the next owner of the
 mailbox would send again what was sent, without any doubt.
 
 Each worker replays its own changes, and the replays of several workers arrive in any
-order. The end of a delivery and the begin of a call therefore make the record if it is
+order. The end of a delivery and the start of a call therefore make the record if it is
 missing. A put that comes later then adds only the mail, or nothing after the end.
 """
 
@@ -140,7 +140,7 @@ class DeliveryReplays:
         )
 
     def forget_begin(self, lease: MailboxLease, delivery_id: str) -> None:
-        """Forget the begin of a call that had no effect, so that it is not repeated."""
+        """Forget the start of a call that had no effect, so that it is not repeated."""
         ordering_key = lease.ordering_key
         self._buffer.remove(
             (ordering_key, f"begin {delivery_id}"), get_shard_number(ordering_key)
@@ -157,7 +157,7 @@ class DeliveryReplays:
         return begun.origin
 
     def may_have_lost_begin(self, lease: MailboxLease, delivery_id: str) -> bool:
-        """Return whether Redis may have lost the begin of a call by this lease's owner.
+        """Return whether Redis may have lost the start of a call by this lease's owner.
 
         True if there was a replay after the owner began a call of the delivery.
         """

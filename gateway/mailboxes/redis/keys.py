@@ -60,7 +60,7 @@ once per user are letters, because Redis keeps a key of every idle user.
                                   contracts by number, and in "current" the number of
                                   the one that all gateways serve. No expiry.
     broadcasts        sorted set  the ids of all broadcasts, with the times in ms at
-                                  which their keys expire; in the first shard, as the
+                                  which their keys expire; in the first shard, like the
                                   next two. An entry is removed after that time.
     open_broadcasts   hash        the ids and states of the broadcasts that have
                                   something left to do. No expiry.

@@ -63,7 +63,7 @@ class SqliteDeliveryStore:
     ) -> MailboxLease | DeliveryPutResult:
         """Store a delivery behind other mail. See `DeliveryStore.put_delivery`.
 
-        The begin of a call is not recorded together with the put, so `begins` has no
+        The start of a call is not recorded together with the put, so `begins` has no
         effect.
         """
         token = self._mailboxes.make_token() if acquire else ""
