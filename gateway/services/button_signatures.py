@@ -18,10 +18,11 @@ _SIGNATURE_LENGTH = 12
 
 
 class ButtonSigner:
-    """A signer and verifier of callback data.
+    """Signs callback data, and verifies the signatures of pressed buttons.
 
     Args:
-        secrets: the first secret signs; every one of them is accepted. At least one.
+        secrets: at least one. The first one signs; a signature made with any of them is
+            accepted, so that a secret can be replaced while old buttons keep working.
     """
 
     def __init__(self, *secrets: str) -> None:
@@ -32,16 +33,25 @@ class ButtonSigner:
         ]
 
     def sign(self, data: str, scope: str) -> str:
-        """Return the data with its signature, which takes 12 bytes.
+        """Return the data with its signature appended, which takes 12 bytes.
 
         Args:
             data: the callback data of a button.
-            scope: the place of the button; see `button_scope`.
+            scope: where the signature is valid, such as a chat; see `button_scope`.
         """
         return f"{data}{_compute_signature(self._keys[0], data, scope)}"
 
     def verify(self, data: str, scope: str) -> str | None:
-        """Return the data without its signature; None if it has no valid one."""
+        """Verify the signature at the end of callback data.
+
+        Args:
+            data: the callback data of a pressed button.
+            scope: the scope of the pressed button, as for `sign`.
+
+        Returns:
+            The data without its signature; None if the data has no signature, or one
+            that was made for other data, another scope or with an unknown secret.
+        """
         if data[-_SIGNATURE_LENGTH : -_SIGNATURE_LENGTH + 1] != _SEPARATOR:
             return None
         signed, signature = data[:-_SIGNATURE_LENGTH], data[-_SIGNATURE_LENGTH:]

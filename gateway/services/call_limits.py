@@ -1,7 +1,7 @@
-"""The limits for the calls of one service: their time, and their number at once.
+"""The limits for the calls of one service: their duration, and how many run at once.
 
-Concurrency: a call that has to wait for a place waits in the task of its update, in
-the order of arrival. It gives its place back however it ends.
+Concurrency: a call beyond the limit waits in the task of its update, in the order of
+arrival, until another call ends. However a call ends, the next one may start.
 """
 
 import asyncio
@@ -17,12 +17,14 @@ from gateway.services.rpc_call import RpcCall
 
 
 class CallLimits(Struct, frozen=True):
-    """The limits for the calls of a service.
+    """The limits for the calls of a service, as its settings say.
 
     Attributes:
-        timeout: the deadline in seconds of all attempts of a call together.
-        stream_timeout: the same for a streamed response.
-        max_concurrent_calls: how many calls run at once; None for any number.
+        timeout: the seconds that a call may take, including the wait for other calls
+            and the second attempt.
+        stream_timeout: the same for a call with a streamed response, until its end.
+        max_concurrent_calls: how many calls this process makes at once; None for any
+            number.
     """
 
     timeout: float
@@ -31,13 +33,14 @@ class CallLimits(Struct, frozen=True):
 
 
 class LimitedCall(Struct, eq=False):
-    """A call of a service with a limit on concurrent calls. See `BoundCall`.
+    """A call of a service that allows only some calls at once. See `BoundCall`.
 
-    It waits until fewer calls of the service run.
+    The call starts when fewer than the allowed number run, in the order of arrival.
 
     Attributes:
-        rpc_call: the call.
-        places: a semaphore with the number of calls that may run at once.
+        rpc_call: the call to make then.
+        places: a semaphore that all calls of the service share. Its initial value is
+            the number of calls that may run at once.
     """
 
     rpc_call: RpcCall
@@ -45,24 +48,31 @@ class LimitedCall(Struct, eq=False):
 
     @property
     def route_name(self) -> str:
-        """The name of the route."""
+        """The name of the route that the call is for, as in logs and metrics."""
         return self.rpc_call.route_name
 
     @property
     def is_streaming(self) -> bool:
-        """Whether the rpc streams its response."""
+        """Whether the rpc streams its response: use `stream`, otherwise `call`."""
         return self.rpc_call.is_streaming
 
     @property
     def shows_typing(self) -> bool:
-        """Whether the typing indicator may be shown."""
+        """Whether the user may be shown that the bot is typing while the call runs."""
         return self.rpc_call.shows_typing
 
     async def call(self, internal_user_id: str | None) -> Any:  # noqa: ANN401 - as of `RpcCall.call`
-        """Wait until the limit admits another call, and call the rpc.
+        """Wait until another call may start, and call the rpc. Return its result.
+
+        The wait is part of the timeout of the call.
+
+        Args:
+            internal_user_id: the internal id of the user; None if it is unknown.
 
         Raises:
-            ServiceError: the call failed, or too many calls ran until its deadline.
+            ServiceUnavailable: other calls used up the limit for the whole timeout. The
+                service was not called.
+            ServiceError: the call failed.
         """
         async with self._take_place():
             return await self.rpc_call.call(internal_user_id)
@@ -70,7 +80,11 @@ class LimitedCall(Struct, eq=False):
     async def stream(
         self, internal_user_id: str | None, write: Callable[[str], None]
     ) -> Reply | None:
-        """Wait for a place, call the rpc and read its responses."""
+        """Wait until another call may start, call the rpc and read its responses.
+
+        See `BoundCall.stream` for the arguments and the result, and `call` for the
+        errors.
+        """
         async with self._take_place():
             return await self.rpc_call.stream(internal_user_id, write)
 

@@ -76,13 +76,14 @@ _LONGEST_CALL_SECONDS = 3600.0
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True):
-    """The paths of PEM files.
+    """The paths of the PEM files for TLS connections to services.
 
     Attributes:
-        ca_file: the authorities that sign the services' certificates; None for
-            gRPC's defaults.
-        certificate_file: the gateway's certificate chain, for mutual TLS.
-        key_file: the private key of that certificate.
+        ca_file: the authorities that sign the services' certificates; None for gRPC's
+            default authorities.
+        certificate_file: the gateway's own certificate chain, for mutual TLS; None if
+            the gateway shows no certificate.
+        key_file: the private key of that certificate; None without a certificate.
     """
 
     ca_file: Path | None = None
@@ -91,7 +92,10 @@ class TlsFiles(Struct, frozen=True, kw_only=True):
 
 
 class ServiceChannels:
-    """The channels by service. They are open inside an `async with` block."""
+    """The gRPC channels, by the name of the service. They are open inside `async with`.
+
+    Services with the same target and the same TLS files share a channel.
+    """
 
     def __init__(
         self,
@@ -100,14 +104,16 @@ class ServiceChannels:
         interceptors: Sequence[aio.ClientInterceptor] = (),
         own_tls: Mapping[str, TlsFiles | None] | None = None,
     ) -> None:
-        """Store the targets without opening channels.
+        """Load the TLS files; the channels are opened by `async with`.
 
         Args:
             targets: each service's target, by the service's name in settings: a gRPC
                 name, such as "profile:50051" or "dns:///profile:50051".
-            tls: the TLS files for all targets; None for no encryption.
-            interceptors: wrap every call.
-            own_tls: the same for services that differ from the others.
+            tls: the TLS files of all services without an entry in `own_tls`; None for
+                no encryption.
+            interceptors: gRPC interceptors that wrap every call.
+            own_tls: the TLS files of single services, by name; a value of None turns
+                off encryption for that service.
 
         Raises:
             ConfigurationError: a TLS file cannot be used; it has all problems.
@@ -134,9 +140,10 @@ class ServiceChannels:
     def replace(
         self, targets: Mapping[str, str], own_tls: Mapping[str, TlsFiles | None]
     ) -> None:
-        """Have channels for these services from now on, and keep those in use.
+        """Replace the services and their targets, while calls may be running.
 
-        Channels that no service has any more stay open for the calls that run.
+        Opens the channels that are missing. A channel that no service needs any more
+        stays open for its running calls, until `close_unused` closes it.
 
         Args:
             targets: as in the constructor.
@@ -154,7 +161,10 @@ class ServiceChannels:
             self._unused.append((now, self._channels.pop(endpoint)))
 
     def load_credentials(self, own_tls: Mapping[str, TlsFiles | None]) -> None:
-        """Load the TLS files of services, unless they are loaded already.
+        """Load and keep the TLS files of services, except for those already loaded.
+
+        Args:
+            own_tls: as in the constructor.
 
         Raises:
             ConfigurationError: a TLS file cannot be used; nothing was changed.
@@ -163,7 +173,10 @@ class ServiceChannels:
         self._credentials |= _load_all_credentials(missing)
 
     async def close_unused(self) -> None:
-        """Close the channels that no call can be running on any more."""
+        """Close the channels that `replace` took out of use more than an hour ago.
+
+        No call takes longer than an hour, so none can be running on these channels.
+        """
         closed_before = asyncio.get_running_loop().time() - _LONGEST_CALL_SECONDS
         due = [channel for since, channel in self._unused if since < closed_before]
         self._unused = [it for it in self._unused if it[1] not in due]
@@ -171,11 +184,11 @@ class ServiceChannels:
 
     @property
     def targets(self) -> Mapping[str, str]:
-        """Each service's target."""
+        """The gRPC target of each service, by the service's name in settings."""
         return self._targets
 
     def get_credentials(self, service: str) -> grpc.ChannelCredentials | None:
-        """Return the TLS credentials of a service's channel; None without TLS."""
+        """Return a service's TLS credentials; None if its channel is not encrypted."""
         return self._credentials[self._tls[service]]
 
     def __getitem__(self, service: str) -> aio.Channel:

@@ -1,6 +1,7 @@
-"""Calls the rpcs that serve deliveries: reports, and the search for recipients.
+"""Calls the rpcs that serve deliveries, which belong to no update.
 
-These calls belong to no update. This module starts no tasks.
+One rpc is told what became of each delivery. The other one finds the Telegram id of a
+user whom a delivery names by internal id. This module starts no tasks.
 """
 
 from collections.abc import Sequence
@@ -19,11 +20,13 @@ from gateway.services.rpc_call import Rpc, build_metadata
 
 
 class DeliveryCalls:
-    """The calls for deliveries.
+    """Calls the two rpcs of a service that deliveries need.
 
     Args:
-        report: the rpc that gets reports; None if there is none.
-        recipient: the rpc that finds recipients; None if there is none.
+        report: the rpc that is told what became of deliveries; None if no contract has
+            one.
+        recipient: the rpc that returns the Telegram id of a user; None if no contract
+            has one.
     """
 
     def __init__(self, report: Rpc | None, recipient: Rpc | None) -> None:
@@ -32,14 +35,17 @@ class DeliveryCalls:
 
     @property
     def has_reports(self) -> bool:
-        """Whether there is an rpc for reports."""
+        """Whether a service wants to know what became of deliveries."""
         return self._report is not None
 
     async def report(self, statuses: Sequence[DeliveryStatus]) -> None:
-        """Send reports of deliveries to the service that wants them.
+        """Tell the service what became of deliveries; do nothing if none wants that.
+
+        The same statuses are sent with the same request id, so that the service can
+        recognize a repetition.
 
         Raises:
-            ServiceError: the call failed: it is unknown whether they arrived.
+            ServiceError: the call failed. The service may have received the statuses.
         """
         rpc = self._report
         if rpc is None:
@@ -49,7 +55,14 @@ class DeliveryCalls:
         await _call(rpc, request, _build_request_id("report", *changes))
 
     async def find_recipient(self, bot_id: int, internal_user_id: str) -> int | None:
-        """Return Telegram's id of a user; None if there is none, or no such rpc.
+        """Ask the service for the Telegram id of a user.
+
+        Args:
+            bot_id: the id of the bot that is to write to the user.
+            internal_user_id: the user's id at the services.
+
+        Returns:
+            The Telegram id; None if the service knows none, or no service can be asked.
 
         Raises:
             ServiceError: the call failed.

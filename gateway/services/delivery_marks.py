@@ -1,7 +1,8 @@
-"""Marks the data of a button with the delivery whose message has the button.
+"""Adds the id of a delivery to the data of the buttons in its messages.
 
-The id of the delivery stands behind the data, after a control character. Telegram does
-not change the data of a button. A mark is removed before the data is routed.
+So the service learns which delivery a pressed button belongs to. The id follows the
+data, after a control character; Telegram does not change the data of a button. The
+gateway removes the id before it looks for the route of the data.
 """
 
 _SEPARATOR = "\x1f"
@@ -12,14 +13,14 @@ _ID_LENGTH = 16
 
 
 def mark_callback_data(data: str, delivery_id: str) -> str:
-    """Return callback data with the id of a delivery."""
+    """Return callback data with the id of a delivery appended, which takes 17 bytes."""
     return f"{data}{_SEPARATOR}{delivery_id}"
 
 
 def split_callback_data(data: str) -> tuple[str, str | None]:
-    """Return callback data without its mark, and the id of the delivery.
+    """Return callback data without the id of a delivery, and that id.
 
-    The id is None if the data has no mark.
+    The id is None, and the data is unchanged, if no id was appended.
     """
     position = len(data) - _ID_LENGTH - 1
     if position < 0 or data[position] != _SEPARATOR:

@@ -1,4 +1,4 @@
-"""Maps the status of a failed gRPC call to a ServiceError."""
+"""Converts the error of a failed gRPC call to a ServiceError of the domain."""
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -35,15 +35,18 @@ _SAME_AS_STATUS = {
 def to_service_error(
     error: aio.AioRpcError, route: str, problem: ServiceProblem | None = None
 ) -> ServiceError:
-    """Convert a gRPC error to a `ServiceError`.
+    """Convert a gRPC error to a `ServiceError`, without what may quote the user.
 
-    The details may quote the user, so they are omitted, except for the text that is
-    intended for the user.
+    A timeout becomes ServiceTimeout; UNAVAILABLE and CANCELLED become
+    ServiceUnavailable; any other status becomes ServiceFailed. The text that the
+    service wrote for the user is kept, and after RESOURCE_EXHAUSTED also the seconds to
+    wait before a retry.
 
     Args:
         error: the error.
-        route: the name of the route.
-        problem: what `recognize_problem` returned for the error.
+        route: the name of the route that was called.
+        problem: what `recognize_problem` returned for the error. It is named in the
+            message if it says more than the status.
     """
     code = error.code()
     error_class = _ERROR_CLASSES.get(code, ServiceFailed)

@@ -1,7 +1,8 @@
-"""Asks a running server for its contracts, by gRPC's reflection.
+"""Fetches the contracts of a running server by gRPC's reflection, as a descriptor set.
 
-This is an import and no part of serving: the result is a descriptor set. Some servers
-lose the options of rpcs on the way, and with them all routes; then there is no result.
+This serves the import of contracts on the command line, not the processing of updates.
+Some servers do not return the options of their rpcs, which contain the routes; their
+contracts cannot be imported.
 """
 
 from collections.abc import Iterable
@@ -35,14 +36,15 @@ _INFRASTRUCTURE = "grpc."
 async def import_contracts(
     target: str, tls: TlsFiles | None = None
 ) -> FileDescriptorSet:
-    """Return the descriptor set of all services of a server.
+    """Ask a server for its services, and return their descriptor set.
 
     Args:
-        target: the server, such as "localhost:50051".
+        target: the gRPC name of the server, such as "localhost:50051".
         tls: the TLS files; None for no encryption.
 
     Raises:
-        ConfigurationError: the server cannot be asked, or its answers have no routes.
+        ConfigurationError: the server has no reflection or a call failed, or no rpc has
+            a route.
     """
     async with ServiceChannels({_SERVER: target}, tls) as channels:
         for version in _VERSIONS:

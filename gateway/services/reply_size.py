@@ -16,15 +16,16 @@ _UPLOAD_PATH = (Reply.DESCRIPTOR.fields_by_name["messages"].number, *UPLOAD_PATH
 
 
 class ReplyTooLarge(ServiceFailed):
-    """The responses of one call are larger than a limit."""
+    """The responses of one call are together larger than the gateway accepts."""
 
 
 class ReplySizeLimiter:
-    """A limiter for the total size of the responses of one call.
+    """Adds up the sizes of the responses of one call, and rejects them beyond a limit.
 
     Args:
         response_type: the rpc's response class.
-        result_field: its field for the reply.
+        result_field: the response's field for the reply. If it has another type than
+            Reply, the response has no files, so the limit with files is never used.
         route_name: the name of the route, for the error.
     """
 

@@ -1,4 +1,4 @@
-"""Finds the rpc that handles an update and binds the update to it."""
+"""Finds the rpc that handles an update, and prepares its call."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ def _ignore_failure(service: str, route_name: str, problem: ServiceProblem) -> N
 
 
 class GrpcServiceRouter:
-    """Routes updates to gRPC services, using the route table."""
+    """Finds the rpc that handles an update by the route table; prepares the call."""
 
     def __init__(
         self,
@@ -93,15 +93,15 @@ class GrpcServiceRouter:
 
     @property
     def delivery_calls(self) -> DeliveryCalls:
-        """The calls of the rpcs that serve deliveries."""
+        """The object that calls the rpcs for deliveries, as far as there are any."""
         routes = self._table.report_route, self._table.recipient_route
         return DeliveryCalls(*(self._rpcs[it] if it else None for it in routes))
 
     def for_bot(self, table: RouteTable, signer: ButtonSigner) -> "GrpcServiceRouter":
-        """Return a router for a bot, which shares the rpcs of this one.
+        """Return a router for one bot. It shares the rpcs and limits of this router.
 
         Args:
-            table: routes of this router that the bot offers.
+            table: a part of the routes of this router: those that the bot offers.
             signer: signs and verifies the buttons of the bot.
         """
         router = copy(self)
@@ -111,13 +111,13 @@ class GrpcServiceRouter:
         return router
 
     def route(self, update: Update) -> BoundCall | None:
-        """Find the route for an update and bind the update to it.
+        """Find the route of an update, and prepare the call of its rpc; do not make it.
 
-        Neither a pressed button nor a command is ever handled as text. The route of an
-        event has priority over that of the update type that carries the event.
+        A pressed button or a command is never handled as text. The route of an event
+        has priority over that of the update type that carries the event.
 
         Returns:
-            The bound call; None if no route matches.
+            The prepared call; None if no route matches.
 
         Raises:
             MalformedUpdate: a field that the route needs has the wrong type.
@@ -139,20 +139,44 @@ class GrpcServiceRouter:
         return None
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
-        """Bind an update to the route of an event; None if the event has no route."""
+        """Prepare the call of the rpc that handles an event.
+
+        Args:
+            update: the update that the event belongs to.
+            event: the event.
+
+        Returns:
+            The prepared call; None if the event has no route.
+        """
         if not (route := self._table.by_event.get(event)):
             return None
         values = {route.event_field: event} if route.event_field else {}
         return self._bind(route, update, values)
 
     def encode_callback_data(self, call: CallbackTarget) -> str | None:
-        """Return the callback data that calls an rpc, or None if no route matches."""
+        """Return the callback data for a button that calls an rpc.
+
+        Returns:
+            The data without a signature; None if no callback route has this rpc with
+            these parameters, or if the data would be read differently.
+        """
         return self._table.encode_callback_data(call)
 
     def sign_callback_data(
         self, data: str, scope: str, delivery_id: str | None = None
     ) -> str:
-        """Return callback data as it is sent; see `ServiceRouter`."""
+        """Return callback data as the button gets it: marked and signed where needed.
+
+        Args:
+            data: the data that a route matches.
+            scope: where the signature is valid; see `button_scope`.
+            delivery_id: the id of the delivery whose message has the button, which is
+                appended; None if the button is part of a reply.
+
+        Returns:
+            The data. It is signed only if its route requires that and there is a
+            signer.
+        """
         is_signed = self._table.requires_signature(data)
         if delivery_id is not None:
             data = mark_callback_data(data, delivery_id)
@@ -161,7 +185,11 @@ class GrpcServiceRouter:
         return data
 
     async def resolve_user(self, update: Update) -> str | None:
-        """Return the internal user id of the update's user, or None if there is none.
+        """Ask the session service for the internal id of the user who acted.
+
+        Returns:
+            The id; None if the service returned none, if no service can be asked, or if
+            the update is of a kind without a user to ask for.
 
         Raises:
             ServiceError: the session service failed.

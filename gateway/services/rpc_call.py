@@ -1,9 +1,9 @@
 """Calls the rpc of a route for one update.
 
-gRPC makes one attempt within the service's deadline, and repeats it once if the service
-is unavailable or cancelled the call. Both attempts have the same request id, so that a
-service that receives both can act once. Cancelling the caller cancels the call at the
-service. This module starts no tasks.
+gRPC makes one attempt, and repeats it once if the service is unavailable or cancelled
+the call; the service's timeout covers both. Both have the same request id, so that a
+service that receives both can act once. Cancelling the task that calls cancels the call
+at the service. This module starts no tasks.
 """
 
 import asyncio
@@ -51,14 +51,14 @@ class Rpc(Struct, frozen=True, eq=False):
 
     Attributes:
         route: the route.
-        route_name: its name for logs and metrics.
+        route_name: the route's name for logs and metrics.
         start_unary: starts a call with one response.
         start_stream: starts a call with a stream of responses. Requests and responses
             are bytes: gRPC would log the failure of a deserializer with its traceback,
             and return None as the response.
-        timeout: the deadline of a call in seconds.
-        add_file_urls: adds the URLs of the files to a message that the bot with an id
-            received; None if they have none.
+        timeout: the seconds that a call may take, all attempts included.
+        add_file_urls: adds the URLs of the files to a message, after the id of the bot
+            that received it; None if files have no URLs.
         now: returns the seconds since the epoch.
         record_failure: records that a call failed: the service, the route's name and
             the problem.
@@ -75,14 +75,19 @@ class Rpc(Struct, frozen=True, eq=False):
 
 
 class RpcCall(Struct, eq=False):
-    """An update, bound to the rpc that handles it.
+    """An update with the rpc that handles it, to be called once. See `BoundCall`.
 
     Attributes:
         rpc: the rpc.
         update: the update.
-        values: the fields of the request that the route has read from the update.
-        route_name: see `BoundCall`, like the following attributes.
-        waited_seconds: how much of its time the call has already waited.
+        values: the values that the route has read from the update, by the request's
+            field.
+        route_name: the name of the route in logs and metrics.
+        is_streaming: whether the rpc streams its response: use `stream`, otherwise
+            `call`.
+        shows_typing: whether the user may be shown that the bot is typing.
+        waited_seconds: how many seconds of the timeout have passed in waiting for other
+            calls of the service.
     """
 
     rpc: Rpc
@@ -96,8 +101,17 @@ class RpcCall(Struct, eq=False):
     async def call(self, internal_user_id: str | None) -> Any:  # noqa: ANN401 - a Reply, or the user id of a session
         """Call the rpc, and return the result field of its response.
 
+        The call ends in the service's timeout, and in time to answer an update whose
+        answer Telegram accepts only for some seconds.
+
+        Args:
+            internal_user_id: the internal id of the user; None if it is unknown.
+
+        Returns:
+            The Reply; of the session rpc, the internal user id.
+
         Raises:
-            ServiceError: the call failed.
+            ServiceError: the call failed, or the response is too large or unreadable.
         """
         try:
             response = await self._start(self.rpc.start_unary, internal_user_id)
@@ -119,7 +133,18 @@ class RpcCall(Struct, eq=False):
     async def stream(
         self, internal_user_id: str | None, write: Callable[[str], None]
     ) -> Reply | None:
-        """Call the rpc and read its responses; see `BoundCall.stream`."""
+        """Call the rpc and read its responses, until the service ends them.
+
+        Args:
+            internal_user_id: the internal id of the user; None if it is unknown.
+            write: called with each piece of text as it arrives.
+
+        Returns:
+            The last reply that the responses contain; None if they contain only pieces.
+
+        Raises:
+            ServiceError: the call failed, or a response is too large or unreadable.
+        """
         route = self.rpc.route
         reply: Reply | None = None
         size_limiter = _create_size_limiter(route)
@@ -209,10 +234,10 @@ def _add_urls(
 def build_metadata(request_id: str) -> aio.Metadata:
     """Return the metadata of a call: its idempotency key and its trace context.
 
-    The format is W3C Trace Context, version 00. All calls for an update, including
-    repetitions after a crash, belong to one trace. Its flags are 00, "not sampled": the
-    gateway exports no spans, and with "sampled", services would record traces without
-    a root.
+    Each call is a new span. All calls with the same request id, also repetitions after
+    a crash, belong to one trace. The format is W3C Trace Context, version 00, with the
+    flags 00, "not sampled": the gateway exports no spans, and with "sampled", services
+    would record traces without a root.
     """
     trace = blake2b(request_id.encode(), digest_size=16).hexdigest()
     span = random.getrandbits(64) or 1  # 0 is not allowed

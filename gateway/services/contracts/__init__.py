@@ -1,1 +1,1 @@
-"""Contracts from any repository, and message classes for their rpcs."""
+"""Loads contracts from any repository, and makes message classes for their rpcs."""

@@ -1,4 +1,4 @@
-"""The services of one source of contracts."""
+"""The services of one source of contracts, which is a file or the installation."""
 
 from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct
@@ -8,11 +8,12 @@ BUILTIN = "builtin"
 
 
 class ContractSet(Struct, frozen=True):
-    """The services of one team, or those that are installed with the gateway.
+    """The services that one file defines, or those that are installed with the gateway.
 
     Attributes:
-        source: the file, for problems; "" for contracts that are installed.
-        services: the services.
+        source: the path of the file, for messages about problems; "" for contracts that
+            are installed.
+        services: the descriptors of the services.
         digest: the SHA-256 of the file; "" for contracts that are installed.
     """
 
@@ -21,5 +22,5 @@ class ContractSet(Struct, frozen=True):
     digest: str = ""
 
     def describe_problem(self, problem: str) -> str:
-        """Return a problem of this set with the file that has it."""
+        """Return a problem as text, after the path of the file if there is one."""
         return f"{self.source}: {problem}" if self.source else problem

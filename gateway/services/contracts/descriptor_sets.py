@@ -40,15 +40,17 @@ _IS_IMPORT = 1
 
 
 def read_descriptor_set(source: str, content: bytes) -> ContractSet:
-    """Read the services of a descriptor set.
+    """Read and check a descriptor set, and return the services that it defines.
+
+    Services of modules that the set only imports are left out.
 
     Args:
-        source: the name of the file, for problems.
+        source: the path of the file, for messages about problems.
         content: the content of the file, which may be compressed by gzip.
 
     Raises:
-        ConfigurationError: the content is no complete descriptor set; it has all
-            problems.
+        ConfigurationError: the content is no complete descriptor set, or it cannot be
+            served; the error has all problems.
     """
     problems: list[str] = []
     files = _parse_files(content, problems)

@@ -1,7 +1,7 @@
-"""The protos that contracts of other repositories import.
+"""Finds the gateway's own protos that the contracts of other repositories import.
 
-They are installed beside the stubs, as those of googleapis-common-protos are. In a
-clone of the repository they are in its folder `proto`.
+They are installed beside the generated Python modules. In a clone of the repository
+they are in its folder `proto`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _PACKAGES = ("chat/v1", "delivery/v1", "route/v1")
 
 
 def read_protos() -> Mapping[str, bytes]:
-    """Return the protos by the names with which contracts import them."""
+    """Return the content of each proto, by the path with which contracts import it."""
     return {
         f"{botgateway.__name__}/{package}/{path.name}": path.read_bytes()
         for root in _find_roots()

@@ -1,4 +1,4 @@
-"""Finds the contracts whose stubs are installed in this Python environment."""
+"""Finds the contracts whose generated modules are installed in this environment."""
 
 import importlib
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ _STUB_PATTERN = "*_service_pb2.py"
 
 
 def discover_services() -> list[ServiceDescriptor]:
-    """Return the services of all stubs installed under the package `botgateway`.
+    """Import all modules `*_service_pb2` under `botgateway`, and return their services.
 
-    It is a namespace package, which may be spread over several directories without an
-    `__init__.py`.
+    `botgateway` is a namespace package, which may be spread over several directories
+    without an `__init__.py`.
 
     Raises:
-        ConfigurationError: a module cannot be imported.
+        ConfigurationError: a module cannot be imported; the error has all of them.
     """
     problems = []
     services: list[ServiceDescriptor] = []

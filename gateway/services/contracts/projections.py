@@ -25,11 +25,14 @@ def get_message_class(
 ) -> type[Message]:
     """Return the class with which the gateway reads or writes a message.
 
+    The class of a contract from a file has only some of the fields. It is added to the
+    default descriptor pool, or reused if the same class was added before.
+
     Args:
-        message: the message of a contract. That of the gateway's own pool has a class
-            with all fields.
-        field_names: the fields that the gateway uses. Their message types are known to
-            the gateway.
+        message: the message of a contract. If it is in the default descriptor pool, its
+            ordinary class is returned, which has all fields.
+        field_names: the fields that the gateway uses. Fields that are messages need a
+            type that is in the default pool, such as `RequestContext`.
     """
     pool = descriptor_pool.Default()
     if message.file.pool is pool:

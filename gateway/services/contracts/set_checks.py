@@ -31,7 +31,7 @@ _OWN_PACKAGES = (
 
 
 def find_missing_imports(files: Files) -> Iterator[str]:
-    """Report imported files that are not in the set."""
+    """Yield a text for each imported file that is not in the set."""
     importers: dict[str, str] = {}
     for file in files.values():
         for name in file.dependency:
@@ -45,7 +45,10 @@ def find_missing_imports(files: Files) -> Iterator[str]:
 
 
 def find_shared_symbols(files: Files) -> Iterator[str]:
-    """Report names that two files define, such as copies under another path."""
+    """Yield a text for each two files that define the same name.
+
+    Such files are often copies of one proto under two paths.
+    """
     owners: dict[str, str] = {}
     shared: dict[tuple[str, str], str] = {}
     for file in files.values():
@@ -58,10 +61,10 @@ def find_shared_symbols(files: Files) -> Iterator[str]:
 
 
 def find_other_options(files: Files) -> Iterator[str]:
-    """Report options that are like the gateway's, but not read by it.
+    """Yield a text for each option that may be mistaken for the gateway's `route`.
 
-    A copy of `route.proto` may have got another number; and another option may have
-    taken the number.
+    A copy of `route.proto` may have another number, which the gateway would not read;
+    or another option may have the number that the gateway reads as `route`.
     """
     number = route_pb2.ROUTE_FIELD_NUMBER
     messages = {
@@ -88,9 +91,10 @@ def find_other_options(files: Files) -> Iterator[str]:
 
 
 def find_changed_types(files: Files) -> Iterator[str]:
-    """Report fields of the gateway's messages that have another type in the set.
+    """Yield a text for each field that has another type than in the gateway's messages.
 
-    Missing and additional fields are no problem: the set is of another version.
+    Missing and additional fields are no problem: the set then uses an older or newer
+    version of these messages.
     """
     pool = descriptor_pool.Default()
     for file in files.values():

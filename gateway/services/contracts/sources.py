@@ -21,8 +21,8 @@ def load_contracts(sources: Iterable[str]) -> list[ContractSet]:
     """Load the contracts of all sources, in their order.
 
     Args:
-        sources: "builtin" for the installed contracts, and descriptor sets or folders
-            of them.
+        sources: each is "builtin" for the installed contracts, or the path of a
+            descriptor set, or of a folder with descriptor sets.
 
     Raises:
         ConfigurationError: some contracts cannot be read; it has all problems.
@@ -37,9 +37,14 @@ def load_contracts(sources: Iterable[str]) -> list[ContractSet]:
 def read_files(sources: Iterable[str], problems: list[str]) -> Iterator[ContractFile]:
     """Read the files of all sources one after the other, in their order.
 
+    A file or folder that cannot be read is skipped, and its problem is added.
+
     Args:
-        sources: as for `load_contracts`.
-        problems: where the problems are added.
+        sources: as for `load_contracts`. A repeated source is read once.
+        problems: the list that the problems are added to.
+
+    Yields:
+        Each file with its content; for "builtin", a file without content.
     """
     for source in dict.fromkeys(sources):
         if source == BUILTIN:
@@ -62,11 +67,15 @@ def read_files(sources: Iterable[str], problems: list[str]) -> Iterator[Contract
 def parse_files(
     files: Iterable[ContractFile], problems: list[str]
 ) -> list[ContractSet]:
-    """Return the contracts in files, in their order.
+    """Return the contracts in files, in their order, without those that have problems.
 
     Args:
-        files: the files.
-        problems: where the problems are added.
+        files: the files, as `read_files` yields them. The one named "builtin" stands
+            for the installed contracts.
+        problems: the list that the problems are added to.
+
+    Raises:
+        ConfigurationError: the installed contracts cannot be imported.
     """
     contracts = []
     for file in files:
@@ -81,10 +90,12 @@ def parse_files(
 
 
 def list_files(source: str) -> Sequence[Path]:
-    """Return the descriptor sets of a source: the file itself, or those in the folder.
+    """Return the paths of a source's descriptor sets: itself, or all in the folder.
+
+    A path that is not a folder is returned whether or not there is such a file.
 
     Raises:
-        ConfigurationError: the folder cannot be read, or it has none.
+        ConfigurationError: the folder cannot be read, or it has no descriptor sets.
     """
     path = Path(source)
     if not path.is_dir():
@@ -99,10 +110,10 @@ def list_files(source: str) -> Sequence[Path]:
 
 
 def list_ignored_files(source: str) -> Sequence[Path]:
-    """Return the files in the folder of a source that are not read as sets.
+    """Return the files in the folder of a source that are not read as descriptor sets.
 
-    Hidden files and files without a suffix are not reported. A folder that cannot be
-    read has none: whoever reads its sets reports that.
+    Left out are hidden files, files without a suffix, and files that permit a removal.
+    The result is empty for a folder that cannot be read: `list_files` reports that.
     """
     path = Path(source)
     if source == BUILTIN or not path.is_dir():

@@ -1,4 +1,4 @@
-"""Remembers the failures of calls of services that were reached."""
+"""Remembers failed calls of services that were reached, and logs repeated failures."""
 
 import logging
 from collections.abc import Callable, Container
@@ -35,7 +35,7 @@ class _Repetitions(Struct):
 
 
 class CallFailures:
-    """The recent failures, by service, route and problem.
+    """The recent failures of calls, counted by service, route and problem.
 
     Args:
         uptime: returns the seconds of a monotonic clock.
@@ -46,7 +46,11 @@ class CallFailures:
         self._recent: dict[tuple[str, str, ServiceProblem], _Repetitions] = {}
 
     def record(self, service: str, route_name: str, problem: ServiceProblem) -> None:
-        """Record a failure, and log it if the failures of its kind become a problem."""
+        """Count a failed call, and log it if such calls have now failed often enough.
+
+        A missing rpc or a message that is too large is logged the first time,
+        everything else the third time without a minute's pause between two failures.
+        """
         self.forget_old()
         key = service, route_name, problem
         repetitions = self._recent.setdefault(key, _Repetitions(0, 0.0))
@@ -64,7 +68,10 @@ class CallFailures:
             )
 
     def forget_old(self) -> None:
-        """Forget the failures that were not repeated, and log the end of problems."""
+        """Forget failures that were not repeated for a minute.
+
+        If they had been logged, the recovery is logged as well.
+        """
         latest = self._uptime() - MEMORY_SECONDS
         old = [key for key, it in self._recent.items() if it.latest_at <= latest]
         for key in old:
@@ -80,11 +87,11 @@ class CallFailures:
                 )
 
     def forget_services(self, kept: Container[str]) -> None:
-        """Forget the failures of all services but those that are kept."""
+        """Forget the failures of all services that are not in `kept`; log nothing."""
         self._recent = {key: it for key, it in self._recent.items() if key[0] in kept}
 
     def describe(self) -> list[str]:
-        """Describe the current problems, one line each."""
+        """Forget old failures, and return a line for each problem that still lasts."""
         self.forget_old()
         return [
             f"{service}: {problem.explanation} ({route_name})"

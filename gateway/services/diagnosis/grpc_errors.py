@@ -1,4 +1,4 @@
-"""Recognizes the problem of a service in the error of a call.
+"""Finds out from the error of a gRPC call what is wrong with the service.
 
 gRPC has one status for everything that keeps a call from its service, UNAVAILABLE. The
 reason is only in the text of the error, which is compared here and never passed on: a
@@ -62,9 +62,11 @@ is larger than their limit."""
 
 
 def recognize_problem(error: aio.AioRpcError) -> ServiceProblem | None:
-    """Return the problem that made a call fail; None if the service refused the call.
+    """Return the problem of a service that made a call fail.
 
-    A connection that broke during the call is no problem either: gRPC opens another.
+    Returns:
+        The problem; None if the failure shows none: the service itself rejected this
+        call, or the connection broke during the call and gRPC opens another one.
     """
     details = error.details() or ""
     match error.code():

@@ -15,7 +15,7 @@ _STATUS_TAG = b"\x08"  # HealthCheckResponse.status: field 1, a varint
 
 
 class Health(IntEnum):
-    """What a service reports, as `HealthCheckResponse.ServingStatus`."""
+    """The health that a service reports, as grpc.health.v1's ServingStatus."""
 
     UNKNOWN = 0
     SERVING = 1
@@ -26,15 +26,18 @@ class Health(IntEnum):
 async def get_health(
     channel: aio.Channel, service: str, seconds: float
 ) -> Health | None:
-    """Return the reported health of a service; None if there is no health service.
+    """Ask a server for the health of a service.
 
     Args:
         channel: the channel to the server.
         service: the full name of the service, or "" for the whole server.
-        seconds: the deadline.
+        seconds: how long the server may take to answer.
+
+    Returns:
+        The reported health; None if the server has no health service.
 
     Raises:
-        AioRpcError: the call failed.
+        AioRpcError: the call failed, for example because no server was reached.
     """
     name = service.encode()
     request = _SERVICE_TAG + bytes([len(name)]) + name if name else b""

@@ -1,8 +1,8 @@
-"""Watches the services, and reports each change of their state once.
+"""Watches the services, and logs each change of their state once.
 
 Two things are watched. The state of each channel says whether a target can be called,
-before the first update comes and without one; if it cannot, a probe finds out why. The
-failures of calls say what a service that was reached does wrong.
+also before the first update comes; if it cannot, a probe (a connection of its own)
+finds out why. The failures of calls say what a service that was reached does wrong.
 
 Concurrency: `run` is one background task. It reads the state of all channels once per
 second, which costs microseconds, and probes only failing targets, at most every
@@ -30,7 +30,11 @@ PROBE_INTERVAL_SECONDS = 5.0
 
 
 def list_rpc_services(table: RouteTable) -> dict[str, set[str]]:
-    """Return the full names of the gRPC services with routes, by name in settings."""
+    """Return the gRPC services that have routes.
+
+    Returns:
+        By the service's name in settings, the full names of its gRPC services.
+    """
     names: dict[str, set[str]] = {}
     for route in table.routes:
         full_name = route.method.rpartition(".")[0]
@@ -39,11 +43,12 @@ def list_rpc_services(table: RouteTable) -> dict[str, set[str]]:
 
 
 class ServiceMonitor:
-    """The state of all services.
+    """Finds out and remembers which services cannot be called, or fail, and why.
 
     Args:
         channels: the open channels.
-        rpc_services: the full names of the gRPC services, by name in settings.
+        rpc_services: by the service's name in settings, the full names of its gRPC
+            services; a probe asks for their health.
         uptime: returns the seconds of a monotonic clock.
     """
 
@@ -73,7 +78,10 @@ class ServiceMonitor:
 
     @property
     def up(self) -> Mapping[str, int]:
-        """For each service, 0 if it is known that it cannot be called, otherwise 1."""
+        """By service, 0 if the latest probe found it cannot be called, otherwise 1.
+
+        A service that was not probed yet has 1.
+        """
         return {
             service: int(service not in self._problems)
             for service in self._channels.targets
@@ -82,22 +90,25 @@ class ServiceMonitor:
     def record_failure(
         self, service: str, route_name: str, problem: ServiceProblem
     ) -> None:
-        """Record that a call failed.
+        """Record that a call failed, if the service was reached.
+
+        A problem of the connection is ignored here: `run` watches the connections. So
+        is a service that the gateway does not serve any more.
 
         Args:
             service: the service's name in settings.
             route_name: the route of the call.
-            problem: why it failed. A service that cannot be reached is left to `run`.
+            problem: why the call failed.
         """
         # A turn that began with older routes may have called a service that is gone.
         if problem.is_of_call and service in self._channels.targets:
             self._call_failures.record(service, route_name, problem)
 
     def replace_services(self, rpc_services: Mapping[str, Collection[str]]) -> None:
-        """Watch these services from now on; the channels have changed already.
+        """Watch other services after `ServiceChannels.replace`; forget removed ones.
 
         Args:
-            rpc_services: as in the constructor.
+            rpc_services: as in the constructor, of the new services.
         """
         self._rpc_services = rpc_services
         targets = self._channels.targets
@@ -107,13 +118,16 @@ class ServiceMonitor:
         self._call_failures.forget_services(targets)
 
     async def run(self) -> None:
-        """Watch the services until this task is cancelled."""
+        """Check the services every second, until this task is cancelled."""
         while True:
             await self.check()
             await asyncio.sleep(CHECK_INTERVAL_SECONDS)
 
     async def check(self) -> None:
-        """Look at the state of all services once."""
+        """Check the channels of all services once; probe failing ones if that is due.
+
+        A channel that is not connected starts to connect. Changes are logged.
+        """
         self._call_failures.forget_old()
         await asyncio.gather(*map(self._check_service, self._channels.targets))
 

@@ -1,7 +1,7 @@
-"""Connects to a service as the gateway's channels do, to find out why they cannot.
+"""Connects to a service as the gateway's channels do, to find out why they fail.
 
-A probe opens connections of its own, one for each address of the target, because the
-error of a channel is about one address only.
+Such a probe opens connections of its own, one for each address of the target, because
+the error of a channel is about one address only.
 """
 
 import asyncio
@@ -61,12 +61,12 @@ _ADDRESS = re.compile(r"(ipv4|ipv6):(\S+):(\d+): ")
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """The result of a probe.
+    """What a probe of a service found.
 
     Attributes:
-        problem: what keeps the gateway from calling the service; None if nothing.
-        health: the health that the server reports; None if it has no health service,
-            or was not reached.
+        problem: what keeps the gateway from calling the service; None if nothing does.
+        health: the health that the server reports; None if the server has no health
+            service or was not reached.
     """
 
     problem: ServiceProblem | None
@@ -74,20 +74,25 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class ServiceProber(Struct, frozen=True):
-    """Probes targets.
+    """Connects to services to find out why the gateway's channels cannot call them.
 
     Attributes:
-        credentials: the TLS credentials of the channels; None without TLS.
+        credentials: the TLS credentials that the channels use; None for no encryption.
     """
 
     credentials: grpc.ChannelCredentials | None
 
     async def probe(self, target: str, services: Collection[str]) -> Finding:
-        """Connect to a target, and ask it for its health.
+        """Connect to each address of a target, and ask for its health.
+
+        Never raises: a failure is the result. Of several addresses, the one that the
+        probe got furthest with decides. Each address takes up to about five seconds per
+        request.
 
         Args:
-            target: the name of the target for gRPC.
-            services: the full names of the services that should be there.
+            target: the gRPC name of the target, such as "profile:50051".
+            services: the full names of the gRPC services that should be there. Their
+                health is asked for if the server does not know the health of "".
         """
         host, addresses = await _resolve(target)
         if not addresses:
@@ -98,7 +103,11 @@ class ServiceProber(Struct, frozen=True):
         return max(findings, key=_rank)
 
     async def list_services(self, target: str) -> list[str] | None:
-        """Return the full names of a target's services; None without reflection."""
+        """Return the full names of a target's gRPC services.
+
+        Returns:
+            The sorted names; None if the server has no reflection or does not answer.
+        """
         async with self._open_channel(target) as channel:
             return await list_services(channel, _CALL_SECONDS)
 

@@ -1,13 +1,14 @@
-"""The problems of services that the gateway tells apart, and their explanations."""
+"""The problems of services that the gateway distinguishes, with explanations."""
 
 from enum import StrEnum
 
 
 class ServiceProblem(StrEnum):
-    """Why calls of a service fail.
+    """The reasons why calls of a service fail.
 
-    The order is that of the steps of a call. Of several addresses of a target, the one
-    whose problem comes last got furthest, so its problem explains the most.
+    They are in the order of the steps of a call. If the addresses of a target have
+    different problems, the one that comes last here is reported: the connection to its
+    address got furthest, so it explains the most.
     """
 
     NAME_NOT_FOUND = "name_not_found"

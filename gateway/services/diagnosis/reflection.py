@@ -1,4 +1,4 @@
-"""Asks a server by reflection which services it has.
+"""Asks a server for the names of its gRPC services, by gRPC's reflection service.
 
 The messages of `grpc.reflection.v1` are encoded here without a library, as only one
 request is made.
@@ -20,11 +20,14 @@ _NAME_PATH = (6, 1, 1)  # list_services_response, service, name
 
 
 async def list_services(channel: aio.Channel, seconds: float) -> list[str] | None:
-    """Return the full names of a server's services; None if it has no reflection.
+    """Ask a server for the full names of its gRPC services.
 
     Args:
         channel: the channel to the server.
-        seconds: the deadline.
+        seconds: how long the server may take to answer, for each version of reflection.
+
+    Returns:
+        The sorted names; None if the server has no reflection or the call failed.
     """
     for path in _PATHS:
         # Not a stream of requests: its request may follow the refusal, and gRPC then

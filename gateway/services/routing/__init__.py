@@ -1,1 +1,1 @@
-"""Routes from the contracts; nothing here opens a connection."""
+"""Reads the routes from the contracts, and matches updates; opens no connections."""

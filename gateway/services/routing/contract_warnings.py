@@ -1,4 +1,4 @@
-"""Finds what is allowed in contracts but probably a mistake."""
+"""Finds what contracts may contain but is probably a mistake."""
 
 from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
@@ -16,10 +16,13 @@ def find_warnings(
     table: RouteTable,
     known_update_types: Collection[str],
 ) -> list[str]:
-    """Return the probable mistakes in contracts from other repositories.
+    """Return a text for each probable mistake in contracts that are not installed.
+
+    These are services without any route, and routes for update types that Telegram does
+    not have.
 
     Args:
-        contracts: the contracts.
+        contracts: the contracts. Installed ones are not examined.
         table: the routes of these contracts.
         known_update_types: the names of update types and of message contents that
             Telegram has.

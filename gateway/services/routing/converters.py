@@ -1,7 +1,7 @@
 """Converts the text of a template's variable to the value of a request's field.
 
-Only plain notations are accepted: callback data may be forged, and int() and float()
-also read underscores, spaces, "nan" and digits of other scripts.
+Only plain notations are accepted, because callback data may be forged: int() and
+float() would also read underscores, spaces, "nan" and digits of other scripts.
 """
 
 import re
@@ -22,7 +22,12 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def get_converter(field: FieldDescriptor) -> Converter | None:
-    """Return the converter for a field; None if the field is not a scalar."""
+    """Return the function that converts a text to a value of a field.
+
+    Returns:
+        The converter; None if the field is repeated or a message, which no text can
+        fill.
+    """
     if field.is_repeated:
         return None
     if field.enum_type:

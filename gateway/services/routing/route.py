@@ -10,32 +10,35 @@ from gateway.services.routing.triggers import DELIVERY_TRIGGERS, Trigger
 
 
 class Route(Struct, frozen=True, kw_only=True, eq=False):
-    """A trigger and the rpc that handles it.
+    """A trigger, the rpc that handles it, and the fields that the gateway uses.
 
     Attributes:
         trigger: what makes the gateway call the rpc.
-        variables: field and converter of each variable of the trigger's template.
+        variables: the request's field and the converter of each variable of the
+            trigger's template, in order.
         description: the menu text of a command; "" if it is not in the menu.
         method: the rpc's full name.
         path: the rpc's path in HTTP/2.
         service: the service's name in settings.
         request_type: the class of the request.
         response_type: the class of the response.
-        context_field: the request's field for the context. Only routes that serve no
-            update may have none, then it is "".
-        message_field: the request's field for the message, or ""; the same as
-            `payload_field` if the payload is a message.
-        event_field: the request's field for the event, or "".
+        context_field: the request's field for the context. It is "" only if the rpc
+            serves deliveries and its request has no such field.
+        message_field: the request's field for the message, or "" if there is none; the
+            same as `payload_field` if the payload is a message.
+        event_field: the request's field for the event, or "" if there is none.
         payload_field: the request's field for the payload of the update type or of a
-            pressed button, or "".
-        json_field: the request's field for the update's JSON, or "".
+            pressed button, or "" if there is none.
+        json_field: the request's field for the update's JSON, or "" if there is none.
         result_field: the response's field for the reply, or for the user id; "" if the
             response is not read.
         is_streaming: whether the rpc streams its response.
-        piece_field: the response's field for a piece of text, or "".
-        shows_typing: whether the typing indicator may be shown.
-        status_field: the request's field for the reports of deliveries, or "".
-        requires_signature: whether only buttons signed by the gateway are served.
+        piece_field: the response's field for a piece of text, or "" if there is none.
+        shows_typing: whether the user may be shown that the bot is typing.
+        status_field: the request's field for what became of deliveries, or "" if the
+            rpc does not want that.
+        requires_signature: True if only buttons with the gateway's signature are
+            served; False if the data of any button is.
     """
 
     trigger: Trigger
@@ -60,18 +63,24 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def name(self) -> str:
-        """The name for logs and metrics."""
+        """The route's name in logs and metrics: the trigger without its variables."""
         return self.trigger.name
 
     @property
     def serves_updates(self) -> bool:
-        """Whether the rpc is called for updates, and not for deliveries."""
+        """True if the rpc is called for updates, False if it serves deliveries."""
         return self.trigger.kind not in DELIVERY_TRIGGERS
 
     def match_text(self, text: str) -> dict[str, Any] | None:
-        """Return the values that the trigger's template reads from a text, by field.
+        """Read the values of the template's variables from a text.
 
-        None if the text does not match the template.
+        Args:
+            text: callback data, or the arguments of a command.
+
+        Returns:
+            The converted values by field; None if the text does not match the template,
+            or a value is not valid for its field. A route without a template has no
+            values.
         """
         template = self.trigger.template
         texts = template.parse(text) if template else ()

@@ -1,8 +1,8 @@
 """Loads the routes of one rpc from its options and collects every problem.
 
-Fields are found by their type, so a service may name them freely. After a problem, the
-rest of the route is still read, so that its other problems, and those of the whole
-table, are reported in the same run.
+The fields of requests and responses are found by their type, so a service may name them
+freely. After a problem, the rest of the route is still read, so that its other
+problems, and those of the whole table, are reported in the same run.
 """
 
 from collections.abc import Sequence
@@ -58,13 +58,16 @@ _UNREADABLE_OPTION = (
 def load_routes(
     method: MethodDescriptor, service: str, problems: list[str]
 ) -> list[Route]:
-    """Load all routes of an rpc.
+    """Load all routes of an rpc from its options.
 
     Args:
         method: the rpc.
-        service: its service's name in settings.
-        problems: receives a line for every problem. If there are any, the routes may
-            only be used to find further problems.
+        service: the name of its service in settings.
+        problems: the list that a line is added to for every problem. If it has any, the
+            returned routes may only be used to find further problems.
+
+    Returns:
+        The routes whose trigger is valid.
     """
     reader = _RouteReader(method, service, problems)
     options = reader.read_options()

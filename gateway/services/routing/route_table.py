@@ -29,7 +29,7 @@ def get_service_name(service: ServiceDescriptor) -> str:
 
 
 class RouteTable:
-    """All routes, indexed by trigger.
+    """All routes, found by their triggers.
 
     Attributes:
         by_command: command routes by the command's name, without slash.
@@ -37,11 +37,12 @@ class RouteTable:
         by_event: event routes by the event's number.
         by_update: update routes by update type.
         update_types: the update types that have a route, sorted.
-        text_route: the route for messages that are not commands, if there is one.
-        session_route: the route that resolves users, if there is one.
-        report_route: the route that gets the reports of deliveries, if there is one.
-        recipient_route: the route that finds the recipients of deliveries, if there is
-            one.
+        text_route: the route for messages that are not commands; None if there is none.
+        session_route: the route that finds a user's internal id; None if there is none.
+        report_route: the route that is told what became of deliveries; None if there is
+            none.
+        recipient_route: the route that finds the Telegram id of a delivery's user; None
+            if there is none.
         service_names: names of the services that have a route, sorted.
         route_names: the names of all routes, sorted; a bounded set, for metrics.
         menu_commands: name and description of each command of the menu, sorted.
@@ -91,10 +92,10 @@ class RouteTable:
         services: Collection[str] | None,
         names: Collection[str] | None,
     ) -> "RouteTable":
-        """Return a table with a part of the routes.
+        """Return a table with some of the routes.
 
-        The routes for sessions and for deliveries are always part of it: they belong
-        to all other routes.
+        The routes for sessions and for deliveries are always kept, because the other
+        routes need them.
 
         Args:
             services: the names of the services whose routes are kept; None for all.
@@ -112,7 +113,13 @@ class RouteTable:
         return RouteTable(kept, self._streaming_services)
 
     def with_streaming(self, services: Collection[str]) -> "RouteTable":
-        """Return a table that prefers the streaming rpcs of these services.
+        """Return a table that prefers the streaming rpcs of some services.
+
+        A service may have a unary and a streaming rpc with the same trigger. All
+        services that are not named use the unary one.
+
+        Args:
+            services: the names of the services in settings.
 
         Raises:
             ConfigurationError: a service has no streaming rpc.
@@ -130,10 +137,18 @@ class RouteTable:
         return RouteTable(self.routes, services)
 
     def encode_callback_data(self, call: CallbackTarget) -> str | None:
-        """Return the callback data that calls an rpc, or None if no route matches.
+        """Return the callback data for a button that calls an rpc.
 
-        Parsing the returned data results in the same rpc and the same values, each of
-        them valid for its field.
+        Matching the data results in the same rpc and the same values.
+
+        Args:
+            call: the full name of the rpc, or its service and rpc without the package,
+                and the texts of the variables.
+
+        Returns:
+            The data; None if the rpc has no callback route or several, if the
+            parameters are not its variables or not valid, or if another route would
+            match the data first.
         """
         route = self._callback_by_rpc.get(call.method)
         template = route.trigger.template if route else None
@@ -146,7 +161,10 @@ class RouteTable:
         return data if found and found[0] is route else None
 
     def match_callback_data(self, data: str) -> tuple[Route, dict[str, Any]] | None:
-        """Return the route and field values that match callback data, or None."""
+        """Return the route that matches callback data, and the values of its fields.
+
+        Returns None if no route matches the data.
+        """
         for route in self.callback_routes:
             if (values := route.match_text(data)) is not None:
                 return route, values
@@ -169,9 +187,10 @@ class RouteTable:
         ]
 
     def format_lock_file(self) -> str:
-        """Return the contents of `routes.lock`: the triggers that users rely on.
+        """Return the contents of the file `routes.lock`: each trigger with its rpc.
 
-        `buf breaking` does not detect changes of them.
+        Users and old buttons rely on the triggers. The file shows changes of them,
+        which `buf breaking` does not detect.
         """
         return "".join(f"{r.trigger.text} -> {r.method}\n" for r in self.routes)
 
@@ -186,11 +205,11 @@ def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
 
 
 def combine_contracts(contracts: Iterable[ContractSet]) -> RouteTable:
-    """Build the table of all routes of these contracts.
+    """Build one table of all routes of these contracts.
 
     Args:
-        contracts: the contracts. If two of them do not fit together, it is a problem of
-            the later one.
+        contracts: the contracts. A problem between two of them, such as the same
+            trigger, is reported for the later one.
 
     Raises:
         ConfigurationError: some routes are invalid; it has all problems.

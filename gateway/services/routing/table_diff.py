@@ -15,11 +15,11 @@ class TableDiff(Struct, frozen=True):
 
     Attributes:
         added: the triggers that only the new table has.
-        removed: the triggers that only the old table has, and those whose data the new
-            table reads differently. Users and old buttons rely on them.
-        changed: what else differs for the same trigger.
-        renumbered: fields that have another number in the new table. A server that was
-            built with the old contract does not understand the new one.
+        removed: the triggers that only the old table has, and callbacks whose data the
+            new table reads differently. Users and old buttons rely on them.
+        changed: other differences of a trigger that both tables have.
+        renumbered: fields that have another number or type in the new table. A server
+            that was built with the old contract does not understand the new one.
     """
 
     added: tuple[str, ...] = ()
@@ -29,16 +29,16 @@ class TableDiff(Struct, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the tables are the same."""
+        """Whether nothing differs between the tables."""
         return not (self.added or self.removed or self.changed or self.renumbered)
 
     @property
     def is_breaking(self) -> bool:
-        """Whether users, old buttons or servers are affected."""
+        """Whether users, old buttons or running servers may fail with the new table."""
         return bool(self.removed or self.renumbered)
 
     def format_lines(self) -> list[str]:
-        """Return the differences for people, one a line."""
+        """Return the differences as lines of text, each with its kind before it."""
         return [
             f"{kind:10}  {text}"
             for kind, texts in (
@@ -52,7 +52,7 @@ class TableDiff(Struct, frozen=True):
 
 
 def compare_tables(old: RouteTable, new: RouteTable) -> TableDiff:
-    """Compare two tables."""
+    """Return how the new table differs from the old one."""
     before, after = _index(old), _index(new)
     added = [_describe(after[key]) for key in after if key not in before]
     removed = [text for text, _ in list_removed(old, new)]
@@ -70,7 +70,10 @@ def compare_tables(old: RouteTable, new: RouteTable) -> TableDiff:
 
 
 def list_removed(old: RouteTable, new: RouteTable) -> Iterator[tuple[str, str]]:
-    """Yield the removed triggers, as in `TableDiff`, and the rpcs that they called."""
+    """Yield what the new table lacks: each removed trigger, and the rpc that it called.
+
+    The triggers are those of `TableDiff.removed`, as texts.
+    """
     after = _index(new)
     for key, route in _index(old).items():
         if key not in after:

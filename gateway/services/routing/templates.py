@@ -17,20 +17,21 @@ _VARIABLE_PATTERN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class CommandTemplate(Struct, frozen=True):
-    """A command such as "/start {payload}".
+    """The template of a command, such as "/start {payload}".
 
     Attributes:
         name: the name, without the slash.
-        variables: the names of its variables, in order.
+        variables: the names of the variables, in order.
     """
 
     name: str
     variables: tuple[str, ...]
 
     def parse(self, arguments: str) -> Sequence[str]:
-        """Return the texts of the variables: the last one is the rest of the arguments.
+        """Split the arguments of a command into the texts of the variables.
 
-        Missing arguments result in fewer texts.
+        The last variable gets the rest of the arguments. Missing arguments result in
+        fewer texts than variables. Without variables, the arguments are ignored.
         """
         if not self.variables:
             return ()
@@ -38,11 +39,11 @@ class CommandTemplate(Struct, frozen=True):
 
 
 class CallbackTemplate(Struct, frozen=True):
-    """Callback data such as "CONNECT:{target_user_id}".
+    """The template of callback data, such as "CONNECT:{target_user_id}".
 
     Attributes:
         prefix: the literal text at the start.
-        variables: the names of its variables, in order.
+        variables: the names of the variables, in order.
         separators: the literal text after each variable. Only the last one may be
             empty; its variable is the rest of the data.
     """
@@ -66,12 +67,15 @@ class CallbackTemplate(Struct, frozen=True):
         return texts if position == len(data) else None
 
     def format(self, values: Mapping[str, str]) -> str | None:
-        """Return the data with these texts as its variables.
+        """Return the callback data in which the variables have these texts.
+
+        Args:
+            values: the text of each variable, by name.
 
         Returns:
             The data; None if `values` does not have exactly the template's variables,
-            or if a text contains the separator after it, so that parsing the data would
-            split it elsewhere.
+            or if a text contains the separator that follows it, so that parsing the
+            data would return other texts.
         """
         if values.keys() != set(self.variables):
             return None

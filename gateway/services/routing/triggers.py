@@ -42,7 +42,10 @@ class Trigger(Struct, frozen=True):
 
 
 def parse_trigger(route: Route) -> Trigger:
-    """Parse the trigger of a route.
+    """Parse the trigger of a route option.
+
+    Args:
+        route: the option of an rpc.
 
     Raises:
         ValueError: the trigger is missing or invalid; the message says why.

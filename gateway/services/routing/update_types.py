@@ -1,4 +1,4 @@
-"""Maps update types to the message types that they can fill in a request."""
+"""Says which message of the contract the request of an update type may contain."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -55,12 +55,15 @@ _PAYLOAD_TYPES = {
 def list_unfillable_types(
     update_types: Iterable[str], *, messages: bool, buttons: bool
 ) -> list[str]:
-    """List the message types that none of these update types can fill.
+    """Return the messages of the contract that none of these update types can fill.
 
     Args:
         update_types: the update types of one rpc.
-        messages: whether the rpc also handles ordinary messages.
+        messages: whether the rpc also handles messages, as text or commands.
         buttons: whether the rpc also handles pressed buttons.
+
+    Returns:
+        The full names of the message types, sorted.
     """
     fillable = {get_payload_type(update_type) for update_type in update_types}
     fillable |= {MESSAGE} if messages else set()
@@ -69,23 +72,29 @@ def list_unfillable_types(
 
 
 def get_payload_type(update_type: str) -> str:
-    """Return the full name of an update type's message type, or "" if it has none."""
+    """Return the full name of the message that contains updates of a type, or "".
+
+    "" means that the update type has no message: services get its JSON only.
+    """
     return _PAYLOAD_TYPES.get(update_type, "")
 
 
 def build_payload_fields(
     update: Update, payload_field: str, json_field: str
 ) -> dict[str, Any]:
-    """Return the values of a request's fields that an update fills.
+    """Return the values of the request's fields for the content of an update.
 
     Args:
         update: the update.
-        payload_field: the field for the message type of the update type, or "".
-        json_field: the field for the JSON, or "".
+        payload_field: the field for the content as a message; "" for none.
+        json_field: the field for the content as JSON; "" for none.
+
+    Returns:
+        The values by field. An update without such content fills no payload field.
 
     Raises:
-        MalformedUpdate: the update contains values of a wrong type. Only the payload
-            field is checked.
+        MalformedUpdate: the content has a value of a wrong type. Only the payload field
+            is checked.
     """
     values: dict[str, Any] = {}
     if payload_field and (payload := update.decode_payload()) is not None:
@@ -96,7 +105,11 @@ def build_payload_fields(
 
 
 def iter_messages(payload: Message) -> Iterator[IncomingMessage]:
-    """Yield the users' messages in a value of `build_payload_fields`."""
+    """Yield the messages inside a payload, such as the one with a pressed button.
+
+    Args:
+        payload: a value of `build_payload_fields`.
+    """
     match payload:
         case IncomingMessage():
             yield payload
