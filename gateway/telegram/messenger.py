@@ -1,4 +1,4 @@
-"""Sends replies: renders calls, makes them and degrades those that Telegram rejects."""
+"""Sends replies: renders Bot API calls, makes them, simplifies rejected ones."""
 
 import logging
 import time
@@ -25,14 +25,15 @@ as its format and its keyboard."""
 
 
 class TelegramMessenger:
-    """Sends replies through the Bot API.
+    """Renders replies as Bot API calls, and makes these calls.
 
     Args:
         api: the bot's Bot API client.
         observe_call: called with the method and the duration of each call in seconds,
             including its retries and the pauses before them.
-        count_dropped_part: called with the code of each dropped part of a reply.
-        local_server: whether the Bot API server is not Telegram's own. Such a server
+        count_dropped_part: called with the code of each part that is left out of a
+            reply because Telegram would reject it.
+        local_server: True if the Bot API server is not Telegram's own. Such a server
             must not be made to fetch private URLs.
     """
 
@@ -57,17 +58,19 @@ class TelegramMessenger:
         edited_message_id: int | None = None,
         is_press_answered: bool = False,
     ) -> Sequence[BotApiCall]:
-        """Turn a reply into Bot API calls, to be sent in this order.
+        """Turn a reply into Bot API calls, to be made in this order; send nothing.
 
         The calls always answer a callback query, even if the reply is empty, and every
-        other query that Telegram expects an answer to.
+        other query that Telegram expects an answer to. Parts that Telegram would reject
+        are left out, counted and logged.
 
         Args:
             update: the update that the reply answers.
             reply: the reply.
-            edited_message_id: the message that an edit changes, if it is not the one
-                with the pressed button.
-            is_press_answered: whether the callback query was answered already.
+            edited_message_id: the message that an edit in the reply changes; None for
+                the one with the pressed button.
+            is_press_answered: True if the callback query was answered already, so that
+                the calls must not answer it.
         """
         dropped_parts: list[str] = []
         calls = render(
@@ -103,14 +106,16 @@ class TelegramMessenger:
     ) -> Any:  # noqa: ANN401 - each method has its own result type
         """Make one call, and retry it as long as it certainly was not applied.
 
-        The parts of a call that Telegram rejects are changed or removed, and the call
-        is made again.
+        If Telegram rejects a part of the call, such as its format or keyboard, that
+        part is changed or removed and the call is made again, up to twice. A verbatim
+        call is never changed.
 
         Args:
             call: the call.
-            patience: how long to retry, in seconds from the first failure.
+            patience: for how many seconds from the first failure to retry; the call may
+                require more.
             wait: awaits the pauses between the attempts.
-            before_request: awaited immediately before each attempt.
+            before_request: awaited immediately before each attempt; None for nothing.
 
         Returns:
             The result of the method. None if the call answers a query that has expired.
@@ -149,7 +154,7 @@ class TelegramMessenger:
             degradations += 1
 
     async def learn_cooldown(self, chat_id: int) -> float:
-        """Learn of a cool-down of a chat that another worker started.
+        """Ask the other workers for a cool-down of a chat, and observe it from now on.
 
         Returns:
             The seconds until the cool-down of the chat ends; 0 if there is none.
@@ -157,14 +162,17 @@ class TelegramMessenger:
         return await self._api.learn_cooldown(chat_id)
 
     def preview(self, update: Update) -> TelegramPreview:
-        """Create the live preview of a streamed reply to an update."""
+        """Create the object that shows a streamed reply to an update while it grows."""
         return TelegramPreview(update, self._call_once, self.render)
 
     async def show_typing(self, update: Update) -> None:
-        """Show that the bot is typing, for 5 s (Bot API, sendChatAction).
+        """Show in the update's chat that the bot is typing, for 5 s (sendChatAction).
+
+        Does nothing if only one member of a group is to see the reply: everybody would
+        see the indicator.
 
         Raises:
-            BotApiError: the call failed.
+            BotApiError: the call failed. It was not retried.
         """
         if update.ephemeral_message_id is not None:
             return  # everybody else in the group would see it

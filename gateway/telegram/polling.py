@@ -58,19 +58,19 @@ _CONFLICT_STATUS = 409
 
 
 class PollingLease(Protocol):
-    """The right to poll, which one of all workers has."""
+    """The right to poll for a bot, which one of all workers has at a time."""
 
     async def hold(self) -> bool:
-        """Acquire or renew the lease. Return whether this worker has it.
+        """Acquire or extend the right to poll; return whether this worker has it.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
 
     async def release(self) -> None:
-        """Release the lease if this worker has it, so that another one may poll.
+        """Give up the right to poll if this worker has it, so that another may poll.
 
-        The task that renews the lease has to be cancelled first.
+        The task that extends it has to be cancelled first.
         """
 
 
@@ -84,14 +84,14 @@ class Fetch(Protocol):
 
 
 class UpdatePoller:
-    """Fetches the updates of a bot.
+    """Fetches the updates of a bot with getUpdates, while this worker may poll.
 
     Args:
         fetch: calls getUpdates.
         receive: called with the body of each update; the update is stored when it
             returns.
         find_oldest_unfinished: returns the lowest id of the updates that are only in
-            memory, or None if there are none.
+            memory; None if there are none.
         lease: the right to poll.
         pause: waits for a number of seconds.
         bot_name: the bot's name for logs, or an empty string.
@@ -128,17 +128,17 @@ class UpdatePoller:
         """The problem that an operator has to fix, or None."""
 
     def deliver_to(self, receive: Callable[[bytes], Awaitable[None]]) -> None:
-        """Call another function with the updates from now on."""
+        """Pass the updates to another function from now on, instead of `receive`."""
         self._receive = receive
 
     @property
     def is_active(self) -> bool:
-        """Whether this is the worker that polls."""
+        """Whether this worker has the right to poll, as far as it knows."""
         return self._lease_held.is_set()
 
     @property
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """The functions of the background tasks, by name."""
+        """The functions that the caller has to run as background tasks, by name."""
         return {"hold polling lease": self._hold_lease, "poll updates": self._poll}
 
     async def _hold_lease(self) -> None:
@@ -189,10 +189,11 @@ class UpdatePoller:
                 self.problem = None
 
     async def close(self) -> None:
-        """Confirm the finished updates and release the lease.
+        """Confirm the finished updates at Telegram, and give up the right to poll.
 
         Call this after polling has stopped and all actors have ended. Otherwise the
-        updates of the last call would be fetched and answered again.
+        updates of the last call would be fetched and answered again. If Telegram or the
+        store does not answer, that is logged or ignored.
         """
         if self._fetched_ids and self.is_active:
             try:
@@ -268,12 +269,13 @@ class UpdatePoller:
 async def free_from_webhook(api: BotApiClient, *, take_over: bool) -> None:
     """Make sure that the bot has no webhook, because a bot with a webhook cannot poll.
 
-    If the Bot API fails or does not answer within `WEBHOOK_CHECK_SECONDS`, return: the
-    poller will report a webhook later.
+    If the Bot API fails or does not answer within `WEBHOOK_CHECK_SECONDS`, nothing
+    happens: the poller will report a webhook later.
 
     Args:
         api: the bot's client.
-        take_over: delete a webhook; its pending updates are kept for the poller.
+        take_over: True to delete a webhook; its pending updates are kept for the
+            poller. False to raise an error instead.
 
     Raises:
         ConfigurationError: there is a webhook, and `take_over` is false.

@@ -1,4 +1,4 @@
-"""The webhook secret that Telegram may still use after another one was made."""
+"""The previous webhook secret, which Telegram may still send after a change."""
 
 from math import inf
 from secrets import token_bytes
@@ -14,16 +14,19 @@ requests that began earlier may arrive later."""
 class PreviousSecret:
     """A previous webhook secret, which is accepted for a limited time.
 
-    Once that has ended it stays ended: all webhook targets of a bot that have the same
-    previous secret share one object.
+    Once it has ended it is never accepted again: all webhook targets of a bot that have
+    the same previous secret share one object.
 
     Args:
         secret: the secret.
-        ends_at: when it ends at the latest, in seconds of a monotonic clock.
+        ends_at: when the secret ends at the latest, in seconds of the monotonic clock
+            that `limit` gets; never by default.
 
     Attributes:
-        value: what a secret is compared with. After the end nobody knows it.
-        is_confirmed: whether Telegram has used the current secret.
+        value: what a received secret is compared with. After the end these are random
+            bytes that nobody knows.
+        is_confirmed: whether Telegram has used the current secret. From then on the
+            previous one is accepted for one more minute.
         is_ended: whether the secret is no longer accepted.
     """
 
@@ -36,7 +39,7 @@ class PreviousSecret:
         self._ends_at = ends_at
 
     def limit(self, now: float) -> None:
-        """End the secret if its time is over.
+        """Stop accepting the secret if its time is over. Has to be called regularly.
 
         Args:
             now: the seconds of the monotonic clock.

@@ -1,7 +1,7 @@
 """Receives the bodies of updates, from the webhook or from long polling.
 
-Telegram forgets an update once it was received. So whatever cannot be enqueued becomes
-a dead letter instead.
+Telegram forgets an update once it was received. So an update that cannot be put into
+its mailbox becomes a dead letter instead.
 
 Concurrency: any number of bodies may be received at once.
 """
@@ -19,13 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 class UpdateReceiver:
-    """Parses and enqueues updates.
+    """Parses the bodies of updates and puts the updates into their mailboxes.
 
     Args:
         parse: turns a body and its arrival time into an update; raises MalformedUpdate.
-        accept: enqueues an update; the update is safely stored when this returns.
+        accept: puts an update into its mailbox; the update is safely stored when this
+            returns.
         add_dead_letter: stores a body that could not be processed.
-        record_update: called with a record of each body that was not enqueued.
+        record_update: called with a record of each body that got into no mailbox.
         clock: the source of arrival times.
     """
 
@@ -46,10 +47,12 @@ class UpdateReceiver:
         self._limited_log = RateLimitedLogger(logger)
 
     async def receive(self, body: bytes) -> None:
-        """Parse a body and enqueue its update; return when it is safely stored.
+        """Parse a body and store the update, in its mailbox or as a dead letter.
+
+        An empty body is only logged and counted.
 
         Raises:
-            StoreUnavailable: it was not stored; Telegram has to send it again.
+            StoreUnavailable: the update was not stored; Telegram has to send it again.
         """
         arrived_at = self._clock.now()
         try:
@@ -74,7 +77,13 @@ class UpdateReceiver:
             await self._dead_letter_update(update, body, error)
 
     def report_bad_body(self, reason: str, size: int, error: str | None = None) -> None:
-        """Log and count a body that is not an update."""
+        """Log and count a body that is not an update. It is not stored here.
+
+        Args:
+            reason: a word for the problem, such as "malformed".
+            size: the size of the body in bytes.
+            error: a summary of the error, without user data; None if there was none.
+        """
         self._limited_log.log(
             logging.ERROR, "update_body_invalid", reason=reason, size=size, error=error
         )

@@ -4,7 +4,7 @@ Telegram repeats an update that got no 2xx and delays the updates after it, so a
 unusable body also gets a 200. Only an update that could not be stored gets a 503.
 
 Concurrency: aiohttp runs one task per connection, so requests run in parallel. The 200
-is sent after the update was accepted. A client that disconnects does not cancel
+is sent after the update was stored. A client that disconnects does not cancel
 processing.
 """
 
@@ -49,16 +49,19 @@ class WebhookTarget:
 
     Args:
         secrets: the accepted secrets, none of them empty: the current one, and the
-            previous one during a rotation.
-        receiver: enqueues the updates.
+            previous one while it is being changed.
+        receiver: stores the updates; None if every request is refused.
         record_update: called with a record of each request whose secret is missing or
             wrong.
-        previous: the previous secret, if other targets of the bot share it; otherwise
-            it is accepted for ever.
+        previous: the previous secret, if other targets of the bot share it; None if
+            `secrets` has it, which is then accepted for ever, or if there is none.
 
     Attributes:
-        receiver: enqueues the updates.
-        record_update: called with a record of each request without a secret.
+        receiver: as the argument.
+        record_update: as the argument.
+
+    Raises:
+        ValueError: there is no secret, or one is empty.
     """
 
     def __init__(
@@ -81,10 +84,11 @@ class WebhookTarget:
         self.record_update = record_update
 
     def accepts(self, secret: bytes) -> bool:
-        """Return whether a secret is accepted.
+        """Return whether a request with this secret may deliver updates.
 
-        The comparison takes constant time, so that its duration does not reveal how
-        much of the secret is right, or which secret matches.
+        If it is the current secret, that is noted for the previous one, whose end it
+        brings closer. The comparison takes constant time, so that its duration does not
+        reveal how much of the secret is right, or which secret matches.
         """
         is_current = hmac.compare_digest(secret, self._current)
         is_previous = hmac.compare_digest(secret, self._previous.value)
@@ -94,17 +98,18 @@ class WebhookTarget:
 
 
 class Webhook:
-    """The endpoints that Telegram posts updates to.
+    """The HTTP endpoints that Telegram posts updates to.
 
-    A path without a target is answered like a wrong secret.
+    A path without a target gets the same response as a wrong secret.
 
     Args:
-        targets: the targets by path. They may change.
+        targets: the targets by path. The caller may change the mapping at any time.
         record_update: called with a record of each request to a path without a target.
         clock: the source of the dates of responses.
         body_timeout: how long a client may take to send a body, in seconds.
         update_targets: called before a request is refused; reads the latest
-            configuration and returns whether it has changed.
+            configuration and returns whether it has changed. None if the configuration
+            never changes.
         has_names: whether the paths of the targets may end with names of bots.
     """
 
@@ -130,10 +135,11 @@ class Webhook:
             self.endpoints["POST", _NAMED_PATHS] = self.handle
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Handle one request.
+        """Store the update of one request, and respond.
 
-        It gets 200, whatever it is. Only an update that could not be stored gets 503,
-        so that Telegram sends it again.
+        The response is a 200 without a body, whatever the request is: also if the
+        secret or the body is wrong, which is logged and counted. Only an update that
+        could not be stored gets a 503, so that Telegram sends it again.
         """
         content = request.content
         is_stored = True

@@ -1,1 +1,1 @@
-"""The client of the Bot API."""
+"""Calls the Bot API: connections, retries, cool-downs and the meaning of errors."""

@@ -1,4 +1,4 @@
-"""The bot's settings at Telegram: username, command menu and webhook."""
+"""Reads and changes the bot's settings at Telegram: name, command menu and webhook."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -13,16 +13,18 @@ _T = TypeVar("_T")
 
 
 class WebhookInfo(Struct):
-    """The Bot API's WebhookInfo.
+    """A bot's webhook and its state, as getWebhookInfo returns them.
 
     Attributes:
         url: the webhook's URL, or an empty string if none is set.
-        has_custom_certificate: whether Telegram trusts a certificate that was uploaded.
+        has_custom_certificate: whether the bot uploaded a certificate for the URL,
+            which Telegram trusts.
         pending_update_count: the number of updates that were not delivered yet,
             including those that are being delivered now.
         last_error_date: the time of the latest delivery error in seconds since the
             epoch, or 0 if there was none.
-        last_error_message: the description of that error. It remains after a recovery.
+        last_error_message: the description of the latest delivery error. It stays when
+            later deliveries succeed.
         max_connections: the maximum number of updates that Telegram sends at once.
         allowed_updates: the types of updates that Telegram sends. An empty list means
             Telegram's default.
@@ -43,7 +45,11 @@ class _BotUser(Struct):
 
 
 async def get_me(api: BotApiClient) -> tuple[int, str]:
-    """Return the bot's user ID and its username without the at sign."""
+    """Ask Telegram for the bot's user id and its username without the at sign.
+
+    Raises:
+        BotApiError: as in `BotApiClient.call`.
+    """
     me = _convert_result(await api.call("getMe", {}), _BotUser)
     return me.id, me.username
 
@@ -51,18 +57,25 @@ async def get_me(api: BotApiClient) -> tuple[int, str]:
 async def set_my_commands(
     api: BotApiClient, commands: Iterable[tuple[str, str]]
 ) -> None:
-    """Publish the command menu.
+    """Replace the bot's command menu at Telegram.
 
     Args:
         api: the bot's client.
         commands: pairs of a name without its slash and a description.
+
+    Raises:
+        BotApiError: as in `BotApiClient.call`.
     """
     menu = [{"command": name, "description": text} for name, text in commands]
     await api.call("setMyCommands", {"commands": menu})
 
 
 async def get_webhook_info(api: BotApiClient) -> WebhookInfo:
-    """Return the webhook's URL and the state of its deliveries."""
+    """Ask Telegram for the webhook's URL and the state of its deliveries.
+
+    Raises:
+        BotApiError: as in `BotApiClient.call`.
+    """
     return _convert_result(await api.call("getWebhookInfo", {}), WebhookInfo)
 
 
@@ -75,16 +88,20 @@ async def set_webhook(
     allowed_updates: Sequence[str] = (),
     drop_pending_updates: bool = False,
 ) -> None:
-    """Make Telegram send updates to a URL.
+    """Make Telegram send updates to a URL, instead of any earlier one.
 
     Args:
         api: the bot's client.
-        url: the URL, https.
-        secret_token: the secret that proves that a request is from Telegram.
+        url: the URL, which starts with https.
+        secret_token: sent by Telegram with each update, as proof of its origin.
         max_connections: the maximum number of updates sent at once, 1 to 100.
         allowed_updates: the types of updates to send. An empty sequence means
             Telegram's default.
-        drop_pending_updates: discard the pending updates.
+        drop_pending_updates: True to discard the updates that were not delivered yet;
+            False to deliver them to the new URL.
+
+    Raises:
+        BotApiError: as in `BotApiClient.call`.
     """
     parameters = {
         "url": url,
@@ -99,7 +116,16 @@ async def set_webhook(
 async def delete_webhook(
     api: BotApiClient, *, drop_pending_updates: bool = False
 ) -> None:
-    """Remove the webhook, and the pending updates too with `drop_pending_updates`."""
+    """Remove the webhook.
+
+    Args:
+        api: the bot's client.
+        drop_pending_updates: True to discard the updates that were not delivered yet;
+            False to keep them for a later webhook or getUpdates.
+
+    Raises:
+        BotApiError: as in `BotApiClient.call`.
+    """
     parameters = {"drop_pending_updates": drop_pending_updates}
     await api.call("deleteWebhook", parameters)
 

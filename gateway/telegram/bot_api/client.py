@@ -59,23 +59,25 @@ _encoder = msgspec.json.Encoder()
 
 
 class BotApiClient:
-    """The client of one bot.
+    """Calls the Bot API for one bot, with retries.
 
-    A 429 starts a cool-down of the chat only if the call counts as a message.
+    A 429 starts a cool-down of the chat, unless the method has limits of its own, such
+    as drafts and the typing indicator.
 
     Args:
         token: the bot's token.
         connections: the open connections to the Bot API server.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
-        shared_cooldowns: shares the cool-downs with other workers; None if there are
-            none.
-        may_get_token: whether a rejected token may soon be replaced by `set_token`.
-            Calls wait for that.
+        shared_cooldowns: exchanges the cool-downs with other workers; None if this
+            process shares none.
+        may_get_token: True if `set_token` may soon replace a rejected token. A call
+            with a rejected token is then retried for some time instead of failing at
+            once.
         observe_request: called after each request with the method, the status of the
             response (0 if none arrived), the duration in seconds, and Telegram's
             description of the error. The description may quote the user, so only the
-            sandbox uses this.
+            sandbox uses this. None if nobody observes.
     """
 
     def __init__(
@@ -104,18 +106,24 @@ class BotApiClient:
         self._observe_request = observe_request
 
     def set_token(self, token: str) -> None:
-        """Make all further requests with another token of the same bot."""
+        """Make all further requests with another token of the same bot.
+
+        Retries of calls that have already started use this token, too.
+        """
         self._token = token
         self._path = f"bot{token}/"
 
     @property
     def is_authorized(self) -> bool:
-        """Whether Telegram's latest conclusive response did not reject the token."""
+        """False if Telegram rejected the token, until another call proves it valid."""
         return self._is_authorized
 
     @property
     def is_failing(self) -> bool:
-        """Whether requests have failed for some seconds, with no success since."""
+        """Whether requests to the server have failed for 3 s or more without a success.
+
+        See `BotApiHealth`. Failures count only for a minute.
+        """
         return self._health.is_failing
 
     async def call(
@@ -130,24 +138,25 @@ class BotApiClient:
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and return its result.
 
-        A call is retried after a 429. After another temporary failure it is retried
-        only if it certainly took no effect or if executing it twice is harmless. An
-        edit that changes nothing succeeds. If a group became a supergroup, the call
-        goes to its new ID.
+        A call is retried after a 429. After another temporary failure the call is
+        retried only if it certainly took no effect or if executing it twice is
+        harmless. An edit that changes nothing succeeds. If a group became a supergroup,
+        the call goes to its new id.
 
         Args:
             method: Telegram's name of the method.
             parameters: the parameters of the call.
-            files: the files to upload; see `BotApiCall.files`.
+            files: the files to upload, see `BotApiCall.files`; None for none.
             patience: how many seconds to keep retrying, counted from the first failure.
-            wait: awaits the pauses before the retries. Whenever it is called, no
-                request has taken effect.
-            before_request: awaited immediately before each request.
+            wait: awaits the pause before each retry. When it is called, no request of
+                this call has taken effect.
+            before_request: awaited immediately before each request; None for nothing.
 
         Raises:
             RecipientBlocked: the bot cannot write to this user.
             CallRejected: this call will never succeed.
-            BotApiUnavailable: the call may succeed later.
+            BotApiUnavailable: the call may succeed later. `maybe_applied` says whether
+                it may have taken effect.
             InvalidBotToken: the token is invalid.
         """
         chat_id = parameters.get("chat_id", 0)
@@ -215,10 +224,12 @@ class BotApiClient:
         return True
 
     async def call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
-        """Make a best-effort call without a retry. It is not made during a cool-down.
+        """Make a call whose failure does no harm: without a retry or a wait.
+
+        During a cool-down of the chat no request is made.
 
         Raises:
-            BotApiError: as in `call`.
+            BotApiError: as in `call`; BotApiUnavailable during a cool-down.
         """
         response = await self._send_request(method, parameters)
         if response.ok or response.is_not_modified:
@@ -226,7 +237,7 @@ class BotApiClient:
         raise self._build_error(method, response)
 
     async def learn_cooldown(self, chat_id: int) -> float:
-        """Learn of a cool-down of a chat that another worker started.
+        """Ask the other workers for a cool-down of a chat, and observe it from now on.
 
         Returns:
             The seconds until the cool-down of the chat ends; 0 if there is none.
@@ -329,15 +340,18 @@ async def open_bot_api(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     shared_cooldowns: SharedCooldowns | None = None,
 ) -> AsyncIterator[BotApiClient]:
-    """Open the client of one bot, with connections of its own.
+    """Open connections to the Bot API for one bot, and yield its client.
+
+    The connections are closed at the end of the block.
 
     Args:
         token: the bot's token.
         url: the URL of the Bot API server, without a trailing slash.
-        request_timeout: see `BotApiConnections`.
+        request_timeout: the seconds that one attempt may take; see `BotApiConnections`.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
-        shared_cooldowns: see `BotApiClient`.
+        shared_cooldowns: exchanges the cool-downs with other workers; None for no
+            exchange.
     """
     async with BotApiConnections(
         url, request_timeout=request_timeout, uptime=uptime

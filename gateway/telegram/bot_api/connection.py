@@ -21,11 +21,14 @@ bytes."""
 
 
 class ResponseLost(Exception):
-    """A part of the request may have been sent, but no complete response arrived."""
+    """The request may have been sent, at least in part, but no response arrived.
+
+    So it is unknown whether the server executed the request.
+    """
 
 
 class Response(NamedTuple):
-    """An HTTP response.
+    """An HTTP response with any status.
 
     Attributes:
         status: the HTTP status.
@@ -40,13 +43,13 @@ class Response(NamedTuple):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection, created by `loop.create_connection`.
+    """An open connection to the server, created by `loop.create_connection`.
 
     Args:
         buffer: where the loop stores the bytes that it reads. Connections may share it,
             because the loop passes the bytes on before it reads again. Without it the
             loop allocates 256 KiB per read, which costs more than everything done here.
-        on_lost: called once when the connection is lost.
+        on_lost: called once, with this connection, when the connection is lost.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether a request may be sent."""
+        """Whether `send` may be called: it is open and no request is in progress."""
         return (
             self._exchange is None
             and self._is_reusable
@@ -87,11 +90,12 @@ class Connection(asyncio.BufferedProtocol):
 
         Args:
             request: the bytes of head and body.
-            deadline: the loop's time at which the connection is closed if no complete
-                response has arrived.
+            deadline: the event loop's time at which the connection is closed if no
+                complete response has arrived.
 
         Returns:
-            A future of the response, which may raise ResponseLost.
+            A future of the response. Its exception is ResponseLost if the connection
+            breaks or the deadline passes.
         """
         self._exchange = self._loop.create_future()
         self._deadline = deadline
@@ -108,15 +112,19 @@ class Connection(asyncio.BufferedProtocol):
         self._fail_exchange()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport."""
+        """Store the transport that the event loop passes for the open connection."""
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return the read buffer."""
+        """Return the buffer that the event loop is to read into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse a piece of a response."""
+        """Parse bytes that the event loop has read into the buffer.
+
+        Bytes that belong to no request, a response that cannot be parsed, and one that
+        is too large close the connection.
+        """
         if self._exchange is None:
             self.abort()  # There is no request that this responds to.
             return
@@ -135,11 +143,17 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def eof_received(self) -> None:
-        """Rule out further requests; `connection_lost` follows and does the rest."""
+        """Send no further requests: the server has closed its side of the connection.
+
+        `connection_lost` follows and does the rest.
+        """
         self._is_reusable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Deliver a response that ends with its connection; fail any other exchange."""
+        """Deliver a response that ends with its connection; fail any other exchange.
+
+        Then call `on_lost`.
+        """
         self._is_reusable = False
         if self._timer is not None:
             self._timer.cancel()
@@ -149,16 +163,16 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost(self)
 
     def on_message_begin(self) -> None:
-        """Reject a second response to one request."""
+        """Reject a second response to one request: the connection is then closed."""
         if self._exchange is None:
             raise HttpParserError
 
     def on_headers_complete(self) -> None:
-        """Store the status."""
+        """Store the status of the response that is being parsed."""
         self._status = self._parser.get_status_code()
 
     def on_message_complete(self) -> None:
-        """Deliver the response, or forget it if it is an interim one (1xx)."""
+        """Deliver the response to the waiting caller; forget an interim one (1xx)."""
         if self._status >= 200:
             self._is_reusable &= self._parser.should_keep_alive()
             exchange, self._exchange = self._exchange, None

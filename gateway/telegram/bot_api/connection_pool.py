@@ -2,7 +2,8 @@
 
 Concurrency: each request runs in the task that makes it, from opening a connection to
 the end of the response, and has the connection to itself. If the task is cancelled, or
-anything fails, the connection is closed. Requests beyond the limit wait in FIFO order.
+anything fails, the connection is closed. Requests beyond the limit wait in the order of
+their arrival.
 
 The most recently used connection is used first, so that surplus connections stay idle
 and are closed. Tasks that open connections at the same time share one lookup of the
@@ -31,11 +32,11 @@ heads with replaced tokens are never used again."""
 
 
 class RequestNotSent(Exception):
-    """No part of the request was sent."""
+    """No part of the request was sent, so the server certainly did not execute it."""
 
 
 class ConnectionPool:
-    """A pool that posts JSON to the paths under one URL.
+    """Posts JSON to the paths under one URL, over connections that are kept open.
 
     Redirects are not followed. With an invalid URL all requests fail with
     RequestNotSent.
@@ -104,7 +105,7 @@ class ConnectionPool:
         """Post JSON and return the response, whatever its status.
 
         Args:
-            path: the path under the URL: a token and a method.
+            path: the path under the URL, which consists of a token and a method.
             body: the JSON.
 
         Raises:
@@ -139,7 +140,10 @@ class ConnectionPool:
             self._slots.release()
 
     async def close(self) -> None:
-        """Close all connections. Requests in progress fail."""
+        """Close all connections, and wait until they are closed.
+
+        Requests in progress fail with ResponseLost, later ones with RequestNotSent.
+        """
         self._closed = True
         if self._idle_timer is not None:
             self._idle_timer.cancel()

@@ -1,7 +1,7 @@
 """The connections to one Bot API server, which the clients of all bots share.
 
 The token of a bot is part of the path of each request, so any connection serves any
-bot. What a request shows about the server, such as an outage, holds for all bots too.
+bot. What a request shows about the server, such as an outage, holds for all bots.
 """
 
 import time
@@ -23,17 +23,18 @@ class BotApiConnections:
 
     Args:
         url: the URL of the server, without a trailing slash.
-        request_timeout: seconds that one attempt may take. More than 8 s: Telegram may
-            hold a request that long, and giving up early leaves it unknown whether the
-            message was sent.
-        max_connections: the maximum number of open connections.
+        request_timeout: the seconds that one attempt may take, after getting a
+            connection. More than 8 s: Telegram may hold a request that long, and giving
+            up early leaves it unknown whether the message was sent.
+        max_connections: the maximum number of open connections for calls without files.
         uptime: returns the seconds of a monotonic clock.
 
     Attributes:
         pool: posts JSON.
         multipart: posts files.
-        health: whether the server works.
-        waiting_bytes: the size of all uploads that wait for a retry.
+        health: finds out from the requests whether the server works.
+        waiting_bytes: the size of all uploads that wait for a retry; the clients keep
+            it up to date.
     """
 
     pool: ConnectionPool

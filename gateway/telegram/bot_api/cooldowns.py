@@ -1,4 +1,4 @@
-"""The cool-downs of chats after a 429.
+"""The cool-downs of chats: the times without calls to a chat after a 429.
 
 A 429 delays the calls to its own chat and to no other.
 """
@@ -14,7 +14,7 @@ chat may get another 429."""
 
 
 class ChatCooldowns:
-    """For each chat with a recent 429, the time until which it must not be called.
+    """The chats that must not be called at the moment, and until when.
 
     Args:
         uptime: returns the seconds of a monotonic clock.
@@ -29,7 +29,12 @@ class ChatCooldowns:
         return len(self.ends_at)
 
     def start(self, chat_id: int, seconds: float) -> None:
-        """Start a cool-down of a chat, unless it has one that ends later."""
+        """Start a cool-down of a chat, unless the chat has one that ends later.
+
+        Args:
+            chat_id: the chat.
+            seconds: the length of the cool-down from now on; an hour at most is used.
+        """
         now = self._uptime()
         ends_at = max(
             self.ends_at.pop(chat_id, 0), now + min(seconds, MAX_COOLDOWN_SECONDS)

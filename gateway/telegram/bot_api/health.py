@@ -18,7 +18,7 @@ FAILURE_MEMORY_SECONDS = 60.0
 
 
 class BotApiHealth:
-    """The health of the Bot API according to the latest requests.
+    """Concludes from the latest requests whether the Bot API works, and logs changes.
 
     Args:
         uptime: returns the seconds of a monotonic clock.
@@ -34,7 +34,10 @@ class BotApiHealth:
 
     @property
     def is_failing(self) -> bool:
-        """Whether requests have failed for some seconds, with no success since."""
+        """Whether requests have failed for 3 s or more, without a success since.
+
+        False again a minute after the latest failure.
+        """
         if (
             self.first_failure_at is None
             or self._last_failure_at - self.first_failure_at < FAILING_AFTER_SECONDS
@@ -43,10 +46,11 @@ class BotApiHealth:
         return self._uptime() - self._last_failure_at < FAILURE_MEMORY_SECONDS
 
     def record_request(self, *, succeeded: bool) -> None:
-        """Record the outcome of a request.
+        """Record the outcome of a request; log when the Bot API fails or recovers.
 
         Args:
-            succeeded: the Bot API responded. A rejected call counts as a response.
+            succeeded: True if the Bot API responded, also if it rejected the call;
+                False if no response arrived or the server had a temporary problem.
         """
         if not succeeded:
             self._record_failure()

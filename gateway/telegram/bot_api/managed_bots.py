@@ -1,4 +1,7 @@
-"""The bots that a bot manages at Telegram (Bot API 9.6)."""
+"""Calls and updates about the bots that another bot manages (Bot API 9.6).
+
+Telegram gives the tokens of such bots to the bot that manages them.
+"""
 
 from typing import Any
 
@@ -23,11 +26,11 @@ class _Owner(Struct):
 
 
 class ManagedBotUpdated(Struct):
-    """An update about a managed bot.
+    """An update that says that a managed bot was created or changed.
 
     Attributes:
         user: the person who made the bot.
-        bot: the bot.
+        bot: the managed bot.
     """
 
     user: _Owner
@@ -35,7 +38,14 @@ class ManagedBotUpdated(Struct):
 
 
 def read_update(payload: bytes | msgspec.Raw) -> ManagedBotUpdated | None:
-    """Read an update about a managed bot, or return None if it is not complete."""
+    """Read the content of an update about a managed bot.
+
+    Args:
+        payload: the JSON of the update's field, as Telegram sent it.
+
+    Returns:
+        The person and the bot; None if one of them is missing or malformed.
+    """
     try:
         return msgspec.json.decode(payload, type=ManagedBotUpdated)
     except msgspec.MsgspecError:
@@ -43,20 +53,20 @@ def read_update(payload: bytes | msgspec.Raw) -> ManagedBotUpdated | None:
 
 
 async def get_managed_bot_token(api: BotApiClient, bot_id: int) -> str:
-    """Return the token of a managed bot.
+    """Ask Telegram for the token of a managed bot, with retries for 30 s.
 
     Args:
         api: the client of the bot that manages it.
         bot_id: the user id of the managed bot.
 
     Raises:
-        BotApiError: Telegram does not give it.
+        BotApiError: Telegram does not return the token; see `BotApiClient.call`.
     """
     return await _call(api, "getManagedBotToken", bot_id)
 
 
 async def replace_managed_bot_token(api: BotApiClient, bot_id: int) -> str:
-    """Revoke the token of a managed bot, and return a new one.
+    """Make Telegram revoke the token of a managed bot, and return a new one.
 
     The arguments and the errors are those of `get_managed_bot_token`.
     """

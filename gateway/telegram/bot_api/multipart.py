@@ -28,7 +28,7 @@ _ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A", 0: "%00"}
 
 
 class MultipartClient:
-    """A client that posts multipart forms.
+    """Posts calls with files as multipart forms, without retries.
 
     Args:
         base_url: the URL of the server, with a trailing slash.
@@ -43,7 +43,7 @@ class MultipartClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, which the first call with a file has opened."""
         if self._session is not None:
             await self._session.close()
 
@@ -52,10 +52,13 @@ class MultipartClient:
     ) -> ApiResponse:
         """Make a call once, without a retry.
 
+        Never raises for a failure of the network: the returned response then has the
+        error code 0, and says whether the call may have taken effect.
+
         Args:
-            path: the path under the URL: a token and a method.
+            path: the path under the URL, which consists of a token and a method.
             parameters: the parameters of the call.
-            files: the files to upload.
+            files: the files to upload, by the name of their form field.
         """
         body = _MultipartBody(parameters, files)
         if self._session is None:

@@ -1,8 +1,8 @@
 """Publishes the command menus of the bots and refreshes their usernames.
 
 Concurrency: one background task for all bots, started by the server and cancelled at
-shutdown. It makes the calls of several bots at once, but never those of all of them.
-The gateway also runs while the task still fails.
+shutdown. It makes the calls of several bots at once, but never those of all of them. If
+the calls fail, they are repeated, and the gateway goes on serving.
 """
 
 import asyncio
@@ -41,12 +41,13 @@ a fifth of the time, so that they do not all call it at once.
 
 
 class ProfileState(Struct):
-    """What was done and learned about a bot at Telegram.
+    """What the gateway did for a bot at Telegram, and what it learned about the bot.
 
     Attributes:
         is_username_known: whether the username was read.
         username_expires_at: when to refresh the username, by the event loop's time.
-        published_commands: the commands of the published menu; None if there is none.
+        published_commands: the commands of the published menu; None if the gateway has
+            published none.
     """
 
     is_username_known: bool = False
@@ -55,20 +56,21 @@ class ProfileState(Struct):
 
 
 class BotProfile:
-    """The menu and the username of a bot at Telegram.
+    """Keeps the menu and the username of one bot up to date.
 
-    A profile is synchronized again after the token was rejected: a gateway that is not
+    The calls are also repeated after the token was rejected: a gateway that is not
     ready gets no updates, so nothing else would notice that the token is valid again.
 
     Args:
         api: the bot's client.
-        commands: pairs of a name without its slash and a description.
-        set_username: called with the bot's username, without the at sign.
+        commands: the menu, as pairs of a name without its slash and a description.
+        set_username: called with the bot's username, without the at sign, each time it
+            was read.
         username_ttl: the approximate number of seconds before the username is
             refreshed.
         name: the bot's name for the log, or an empty string.
-        previous: the profile of the same bot with the same token before, or None. What
-            it did and learned is not repeated.
+        previous: the profile object that this one replaces, for the same bot and token;
+            None if there was none. Calls that it made successfully are not repeated.
 
     Attributes:
         state: what was done and learned.
@@ -98,7 +100,7 @@ class BotProfile:
 
     @property
     def is_username_known(self) -> bool:
-        """Whether the username was read."""
+        """Whether the username was read at least once."""
         return self.state.is_username_known
 
     @property
@@ -106,7 +108,7 @@ class BotProfile:
         return self.state.published_commands == self._commands
 
     def is_due(self, now: float) -> bool:
-        """Return whether the profile has to be synchronized.
+        """Return whether the menu or the username is due to be synchronized now.
 
         Args:
             now: the time of the event loop.
@@ -117,7 +119,10 @@ class BotProfile:
         return not is_synced or now >= self.state.username_expires_at
 
     async def refresh_username(self) -> None:
-        """Refresh the username if that is due."""
+        """Ask Telegram for the username if it has expired or the token was rejected.
+
+        A failure is logged and does not raise.
+        """
         loop = asyncio.get_running_loop()
         self._has_failed = False
         if self._api.is_authorized and loop.time() < self.state.username_expires_at:
@@ -130,7 +135,11 @@ class BotProfile:
             self.state.username_expires_at = loop.time() + self._username_ttl * spread
 
     async def publish_menu(self) -> None:
-        """Publish the menu unless that is done, or the username could not be read."""
+        """Publish the menu unless Telegram has it; set the time of the next attempt.
+
+        The menu is not published if the username could not be read just before. A
+        failure is logged and does not raise. The pause doubles from 1 s to 30 s.
+        """
         if not self._has_failed and not self._is_menu_published:
             with self._reporting():
                 await set_my_commands(self._api, self._commands)
@@ -162,11 +171,11 @@ async def sync_profiles(
     list_profiles: Callable[[], Collection[BotProfile]],
     usernames_known: asyncio.Event,
 ) -> None:
-    """Synchronize profiles whenever that is due, for ever.
+    """Refresh usernames and publish menus whenever that is due, until cancelled.
 
     Args:
         list_profiles: returns the profiles of all bots.
-        usernames_known: set once all usernames are known.
+        usernames_known: set as soon as the usernames of all bots are known.
     """
     loop = asyncio.get_running_loop()
     while True:

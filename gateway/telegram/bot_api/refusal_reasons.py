@@ -1,4 +1,4 @@
-"""Names the reason of a refused call by a word, for services.
+"""Names the reason of a refused call by a word for services: "blocked_by_user".
 
 The phrases come from Telegram's descriptions of errors, which are searched regardless
 of case: Telegram promises no wording.
@@ -49,11 +49,13 @@ _REASONS_BY_TYPE: dict[type[BotApiError], str] = {
 
 
 def find_reason(error: BotApiError, description: str) -> str:
-    """Return the reason of a refused call.
+    """Return a word for the reason of a failed call, such as "blocked_by_user".
+
+    "rejected" stands for any reason that has no word of its own.
 
     Args:
-        error: the error for the refusal.
-        description: Telegram's description of it.
+        error: the error that the gateway raises for the call.
+        description: Telegram's description of the error; "" if there is none.
     """
     lower = description.lower()
     for phrase, reason in _REASONS:

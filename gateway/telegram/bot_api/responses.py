@@ -116,17 +116,19 @@ class _ResponseParameters(Struct, frozen=True):
 
 
 class ApiResponse(Struct):
-    """The response to one request, also if none arrived.
+    """The outcome of one request: the Bot API's response, or that none arrived.
 
     Attributes:
-        ok: the call succeeded.
-        result: the value that the method returned.
+        ok: whether the call succeeded.
+        result: the value that the method returned; None if the call failed.
         error_code: Telegram's error code, or the HTTP status, or 0 if no response
             arrived.
         description: Telegram's description of the error.
-        parameters: the seconds to wait, or the chat's new ID.
-        maybe_applied: the call failed, but the request may have been executed.
-        is_from_proxy: the call failed, and a proxy responded instead of the Bot API.
+        parameters: the seconds to wait after a 429, or the new id of a chat that became
+            a supergroup; 0 where they do not apply.
+        maybe_applied: whether the call failed although it may have been executed.
+        is_from_proxy: whether the call failed because a proxy responded instead of the
+            Bot API.
     """
 
     ok: bool = False
@@ -144,14 +146,22 @@ class ApiResponse(Struct):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same call may succeed a moment later."""
+        """Whether the same call may succeed a moment later.
+
+        Only for calls that failed. True for an error of the server, for no response and
+        for a proxy's rejection; False for a rejection by the Bot API, including a 429.
+        """
         if self.is_from_proxy and self.error_code in _PROXY_REJECTIONS:
             return True
         return self.error_code < 400 or self.error_code >= 500
 
 
 def build_cooldown_response(seconds: float) -> ApiResponse:
-    """Return the response to a call whose chat has a cool-down after an earlier 429."""
+    """Return a 429 for a call that was not made because its chat has a cool-down.
+
+    Args:
+        seconds: the seconds until the cool-down ends.
+    """
     return ApiResponse(
         error_code=429, parameters=_ResponseParameters(retry_after=seconds)
     )
@@ -212,7 +222,12 @@ def _may_be_applied(status: int, response: ApiResponse, body: bytes) -> bool:
 
 
 def build_error(method: str, response: ApiResponse) -> BotApiError:
-    """Return the error for a response that is not ok."""
+    """Return the error for a response that is not ok, with its reason for services.
+
+    Args:
+        method: Telegram's name of the method that was called.
+        response: the response, whose description must not contain the token.
+    """
     error = _classify_error(method, response)
     error.description = response.description
     error.reason = find_reason(error, response.description)

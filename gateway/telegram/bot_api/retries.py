@@ -2,12 +2,13 @@
 
 `client.py` decides which calls are retried, also after a 429.
 
-Concurrency: each retry waits in the task that makes the call. Retries leave a queue one
-at a time, in the order in which their pauses ended: one every `RETRY_INTERVAL_SECONDS`,
-and one more whenever a call succeeds. While the Bot API fails, thousands of waiting
-replies therefore send it only 20 requests a second; when it works again, their rate
-rises to the rate of its responses. One timer serves the queue while there are retries;
-a call that succeeds at once does not enter the queue.
+Concurrency: each retry waits in the task that makes the call: first its own pause, then
+in a queue. Retries leave the queue one at a time, in the order in which their pauses
+ended: one every `RETRY_INTERVAL_SECONDS`, and one more whenever a call succeeds. While
+the Bot API fails, thousands of waiting replies therefore send it only 20 requests a
+second; when it works again, their rate rises to the rate of its responses. One timer
+serves the queue while there are retries; a call that succeeds at once does not enter
+the queue.
 """
 
 import asyncio
@@ -26,10 +27,11 @@ RETRY_INTERVAL_SECONDS = 0.05
 
 
 class Backoff:
-    """The pauses between the attempts of one call.
+    """Chooses the pauses between the attempts of one call.
 
     Args:
-        deadline: no attempt starts after this time, on the same clock as `now`.
+        deadline: the time after which no attempt starts, by the clock that `now` of
+            `choose_pause` comes from.
     """
 
     def __init__(self, deadline: float) -> None:
@@ -37,11 +39,15 @@ class Backoff:
         self._seconds = FIRST_PAUSE_SECONDS
 
     def choose_pause(self, now: float, retry_after: float | None) -> float | None:
-        """Return the seconds until the next attempt, or None if it would be too late.
+        """Choose the pause before the next attempt of the call.
 
         Args:
-            now: the current time.
+            now: the current time in seconds, by the clock of the deadline.
             retry_after: the seconds that Telegram asks for, or None if it does not say.
+                Then the pause is twice the previous one, with a random deviation.
+
+        Returns:
+            The seconds to wait; None if the attempt would start after the deadline.
         """
         pause = retry_after
         if pause is None:
@@ -51,7 +57,7 @@ class Backoff:
 
 
 class RetryQueue:
-    """A queue of the retries of all calls.
+    """Spreads the retries of all calls of a bot, so that they do not come at once.
 
     Args:
         sleep: waits for a number of seconds.
@@ -65,12 +71,12 @@ class RetryQueue:
         """Set for RETRY_INTERVAL_SECONDS after each released retry."""
 
     async def wait_turn(self, pause: float, max_wait: float) -> None:
-        """Wait for a pause and then for a turn in the queue.
+        """Wait until a call may be retried: its pause, and then for earlier retries.
 
         Args:
             pause: the minimum number of seconds to wait.
             max_wait: the maximum number of seconds to wait, the pause included. After
-                it the retry is made without a turn.
+                that the retry is made even if others are before it in the queue.
         """
         await self._sleep(pause)
         loop = asyncio.get_running_loop()
@@ -84,7 +90,10 @@ class RetryQueue:
                 await waiter
 
     def release_next(self) -> None:
-        """Release the retry that has waited longest, if there is one."""
+        """Let the retry that has waited longest continue, if there is one.
+
+        Called after a success: the Bot API works, so another retry may follow at once.
+        """
         while self.waiters:
             waiter = self.waiters.popleft()
             if not waiter.done():  # It may have been cancelled.

@@ -1,4 +1,4 @@
-"""Fetches updates with getUpdates."""
+"""Fetches updates with getUpdates, for long polling."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ class FetchedUpdate(Struct, frozen=True):
     """An update as Telegram sent it.
 
     Attributes:
-        update_id: its id.
-        body: its JSON, as a webhook would receive it.
+        update_id: the id of the update.
+        body: the JSON of the update, as a webhook would receive it.
     """
 
     update_id: int
@@ -38,6 +38,8 @@ async def get_updates(
 ) -> list[FetchedUpdate]:
     """Confirm the updates before an offset, and return those from the offset on.
 
+    Telegram forgets confirmed updates.
+
     Args:
         api: the bot's client.
         offset: the id of the first update to return; None for the oldest one that is
@@ -49,7 +51,8 @@ async def get_updates(
             Telegram's default.
 
     Raises:
-        BotApiError: as `BotApiClient.call`, without a retry.
+        BotApiError: the call failed, see `BotApiClient.call`. It was not retried; the
+            updates may or may not have been confirmed.
     """
     parameters = {
         "limit": limit,

@@ -1,4 +1,4 @@
-"""Sets a webhook, and says what was done."""
+"""Sets a bot's webhook for the command line, and prints what was done."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,14 +10,14 @@ from gateway.telegram.bot_api.client import BotApiClient
 
 
 class WebhookChange(Struct, frozen=True):
-    """A webhook that is to be set.
+    """A webhook that is to be set for one bot or for several.
 
     Attributes:
-        url: the address.
-        secret: the secret that Telegram is to send.
-        update_types: the types of updates to send.
-        report: called with a line for each step.
-        prefix: the start of the lines.
+        url: the URL that Telegram is to send updates to.
+        secret: the secret that Telegram is to send with each update.
+        update_types: the types of updates to send; empty for Telegram's default.
+        report: called with a line of text for everything that was done.
+        prefix: the start of the lines, such as the name of a bot.
     """
 
     url: str
@@ -29,10 +29,19 @@ class WebhookChange(Struct, frozen=True):
     async def make(
         self, api: BotApiClient, *, force: bool, drop_pending_updates: bool = False
     ) -> None:
-        """Set the webhook and report what was done.
+        """Set the webhook at Telegram, and report what was done.
+
+        Args:
+            api: the bot's client.
+            force: True to replace a webhook with another URL; False to raise an error
+                instead.
+            drop_pending_updates: True to discard the updates that were not delivered
+                yet.
 
         Raises:
-            ConfigurationError: there is another webhook, and `force` is false.
+            ConfigurationError: there is a webhook with another URL, and `force` is
+                false.
+            BotApiError: a call failed.
         """
         current = (await bot_settings.get_webhook_info(api)).url
         if current not in {"", self.url} and not force:

@@ -1,1 +1,1 @@
-"""Serves users' files to services at signed URLs."""
+"""Serves the files that users send, to services, at signed URLs."""

@@ -1,4 +1,4 @@
-"""The files of the users of all bots: their URLs, and the proxy that serves them."""
+"""The signed URLs and the download proxy for the users' files of all bots."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -35,12 +35,14 @@ class _ServedBot(Struct, frozen=True):
 
 
 class BotFiles:
-    """The files of the users of all bots. Used inside `async with`.
+    """Signs the URLs of users' files and serves the files, for all bots.
 
-    What belongs to one bot is created with its first URL or request.
+    Used inside `async with`. The signer and the proxy of a bot are created for its
+    first URL or request, and again when its configuration has changed.
 
     Args:
-        find_config: returns the configuration of the bot with an id, or None.
+        find_config: returns the configuration of the bot with an id; None if there is
+            no such bot.
         connections: the connections to the Bot API.
         api_url: the URL of the Bot API, without a trailing slash.
         url: the URL at which services reach the gateway, without a trailing slash.
@@ -73,12 +75,18 @@ class BotFiles:
         await self._stack.aclose()
 
     def add_urls(self, message: IncomingMessage, bot_id: int) -> None:
-        """Set the URLs of the files of a message that a bot received."""
+        """Set the URLs of the files of a message that a bot received.
+
+        Does nothing if there is no bot with this id.
+        """
         if (bot := self._find(bot_id)) is not None:
             bot.urls.add_urls(message)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Send a file, or an error status without a body."""
+        """Respond to a request with the file, or with an error status without a body.
+
+        The status for an unknown bot is 403; see `FileProxy.handle` for the others.
+        """
         bot_id = find_bot_id(request.path)
         bot = None if bot_id is None else self._find(bot_id)
         if bot is None:

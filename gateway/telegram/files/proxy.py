@@ -77,11 +77,12 @@ class _DownloadFailed(Exception):
 
 
 class FileProxy:
-    """Serves the files of one bot. `close` ends it.
+    """Serves the users' files of one bot. Call `close` at the end.
 
     Args:
         api: the bot's Bot API client.
-        base_url: the URL of the bot's files at Telegram, without a trailing slash.
+        base_url: the URL of the bot's files at Telegram, without a trailing slash. It
+            contains the token.
         signed_urls: verifies the signatures of requests.
     """
 
@@ -105,7 +106,7 @@ class FileProxy:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to Telegram's file server."""
         if self._session is not None:
             await self._session.close()
 
@@ -123,7 +124,13 @@ class FileProxy:
         return self._session
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Send a file, or an error status without a body."""
+        """Respond to a request with the file, or with an error status without a body.
+
+        The status is 403 for a wrong signature, 410 for an expired one, 503 for too
+        many downloads at once, 413 for a file that is too large, 416 for a wrong range,
+        and 502 if Telegram does not return the file. If the transfer breaks, the
+        connection is closed.
+        """
         _, _, signature, file_id = [*request.path.split("/", 3), "", "", ""][:4]
         check = self._signed_urls.check_signature(signature, file_id)
         if check is not SignatureCheck.VALID:

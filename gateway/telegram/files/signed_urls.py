@@ -33,7 +33,10 @@ _FILE_FIELDS = {
 
 
 class SignatureCheck(Enum):
-    """The result of the verification of a signature."""
+    """The result of the verification of a URL's signature.
+
+    An expired one was valid before.
+    """
 
     VALID = "valid"
     INVALID = "invalid"
@@ -41,11 +44,12 @@ class SignatureCheck(Enum):
 
 
 class SignedFileUrls:
-    """Creates signed URLs and verifies their signatures.
+    """Creates the signed URLs of a bot's files, and verifies their signatures.
 
     Args:
         bot_id: the id of the bot that received the files.
-        secrets: the first secret signs; every one of them is accepted. At least one.
+        secrets: at least one. The first one signs; a signature made with any of them is
+            accepted.
         url: the URL at which services reach the gateway, without a trailing slash.
         now: returns the seconds since the epoch.
     """
@@ -60,7 +64,7 @@ class SignedFileUrls:
         self._now = now
 
     def add_urls(self, message: IncomingMessage) -> None:
-        """Set the URLs of the files of a message and of the message that it answers."""
+        """Set the URLs of the files of a message, and of the one that it replies to."""
         if message.HasField("reply_to_message"):
             self.add_urls(message.reply_to_message.content)
         kind = message.WhichOneof("attachment")
@@ -83,9 +87,9 @@ class SignedFileUrls:
         """Verify the signature of a URL.
 
         Args:
-            signature: the path segment before the file id: bot id, expiry and
-                signature.
-            file_id: the file id.
+            signature: the path segment before the file id, which consists of bot id,
+                expiry and signature.
+            file_id: Telegram's id of the file, as in the URL.
         """
         bot_id, expiry, signed = [*signature.split("-", 2), "", ""][:3]
         # Compares bytes, because compare_digest rejects text that is not ASCII.
@@ -103,7 +107,10 @@ class SignedFileUrls:
 
 
 def find_bot_id(path: str) -> int | None:
-    """Return the id of the bot that the path of a URL names, or None."""
+    """Return the id of the bot that the path of a signed URL names; None without one.
+
+    The signature is not verified.
+    """
     bot_id, _, _ = path.removeprefix(f"{FILES_PATH}/").partition("-")
     return int(bot_id) if bot_id.isdecimal() and len(bot_id) < 20 else None
 

@@ -1,8 +1,8 @@
-"""Converts the attachments that few messages have to the contract.
+"""Converts attachments that are rare in messages to the contract's messages.
 
-They are decoded only if they are present. Of an attachment that does not have the
-expected shape only the name is kept, so that its message is never lost. Payments are
-the exception: a payment must never be mistaken for another attachment.
+They are decoded only if they are present. If an attachment does not have the expected
+shape, only its name is kept, so that its message is never lost. Payments are the
+exception: a payment must never be mistaken for another attachment.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,11 +79,15 @@ class _LivePhoto(File, kw_only=True):
 
 
 def decode_rare_attachment(name: str, json: Raw) -> dict[str, Any]:
-    """Return an attachment under its contract field name.
+    """Decode an attachment and convert it to the contract's message.
 
     Args:
-        name: one of `RARE_ATTACHMENTS`, the name of the field in the message.
+        name: one of `RARE_ATTACHMENTS`, the name of the field in Telegram's message.
         json: the value of that field.
+
+    Returns:
+        The attachment by its field in IncomingMessage. The field is `other`, with only
+        the name, if the JSON does not have the expected shape.
 
     Raises:
         MalformedUpdate: a payment has a field of a wrong type.
@@ -100,7 +104,7 @@ def decode_rare_attachment(name: str, json: Raw) -> dict[str, Any]:
 
 
 def convert_file(file: File) -> contract.File:
-    """Convert a file."""
+    """Convert the description of a file to the contract's; missing parts stay unset."""
     return contract.File(
         file_id=file.file_id,
         file_unique_id=file.file_unique_id,

@@ -9,7 +9,7 @@ _COMMAND = re.compile(
 
 
 class ParsedCommand(NamedTuple):
-    """The parts of "/name@bot_username arguments"."""
+    """The parts of a text such as "/name@bot_username arguments"."""
 
     name: str
     """The name in lower case."""
@@ -20,7 +20,11 @@ class ParsedCommand(NamedTuple):
 
 
 def parse_command(text: str) -> ParsedCommand | None:
-    """Split a command into its parts; return None if the text is not a command."""
+    """Split the text of a message into the parts of a command.
+
+    Returns:
+        The parts; None if the text does not begin with a valid command.
+    """
     match = _COMMAND.fullmatch(text) if text.startswith("/") else None
     if match is None:
         return None

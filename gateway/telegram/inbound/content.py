@@ -1,4 +1,7 @@
-"""The JSON structure of message contents, as far as the gateway reads it."""
+"""The JSON structure of message contents, as far as the gateway reads it.
+
+The classes are msgspec structs with Telegram's field names.
+"""
 
 from msgspec import Raw, Struct
 
@@ -6,7 +9,7 @@ from gateway.telegram.inbound.schema import Int32, Int64, MessageHeader, User
 
 
 class Entity(Struct, kw_only=True):
-    """A formatted range of a text, in UTF-16 code units."""
+    """A formatted range of a text; `offset` and `length` count UTF-16 code units."""
 
     type: str
     offset: Int32
@@ -69,7 +72,7 @@ class Dice(Struct):
 
 
 class MessageId(Struct):
-    """A message of which only the id is read."""
+    """A message of which only the id is decoded."""
 
     message_id: Int64
 

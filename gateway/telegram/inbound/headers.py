@@ -2,7 +2,8 @@
 
 A header says who acted, and where. The other fields of such an update are decoded only
 for routes that use them: see `payloads.py`. An update that a route uses is therefore
-read twice, but a field of a wrong type does not keep it from its mailbox.
+decoded twice; in return, a wrong type in one of the other fields does not keep the
+update from its mailbox.
 """
 
 from msgspec import Struct, field
@@ -18,7 +19,7 @@ from gateway.telegram.inbound.schema import (
 
 
 class ChatHeader(UpdateHeader):
-    """An update about a chat, with or without a user."""
+    """The header of an update about a chat, with or without a user."""
 
     chat: Chat
 
@@ -67,7 +68,7 @@ class AccountHeader(UpdateHeader):
 
 
 class UnknownHeader(UpdateHeader):
-    """An update of an unknown type, read by the usual field names."""
+    """The header of an update of an unknown type, with the fields of most types."""
 
     from_user: User | None = field(name="from", default=None)
 
@@ -79,13 +80,13 @@ class UnknownHeader(UpdateHeader):
 
 
 class QueryHeader(SenderHeader):
-    """A user's query that Telegram expects an answer to."""
+    """The header of a user's query, which the bot has to answer."""
 
     id: str
 
     @property
     def pending_query_id(self) -> str:
-        """The id of the query."""
+        """The id of the query, which the answer has to name."""
         return self.id
 
 
@@ -99,7 +100,7 @@ class PurchaseHeader(SenderHeader):
 
 
 class PaymentQueryHeader(QueryHeader):
-    """A query before a payment."""
+    """A query before a payment: whether it may be made, or how to ship the goods."""
 
     @property
     def reply_chat_id(self) -> int:
@@ -125,17 +126,23 @@ class JoinRequestHeader(SenderHeader):
 
     @property
     def pending_query_id(self) -> str | None:
-        """The id of the query, set only if the bot may answer join requests."""
+        """The id of the query to answer; None if the bot may not answer the request."""
         return self.query_id
 
     @property
     def reply_chat_id(self) -> int | None:
-        """The id of the user's private chat, which the bot can use for 5 minutes."""
+        """The id of the user's private chat, to which the bot may write for 5 minutes.
+
+        None if Telegram did not send it.
+        """
         return self.user_chat_id
 
     @property
     def ttl_seconds(self) -> float | None:
-        """The time to answer the query (Bot API, ChatJoinRequest: query_id)."""
+        """The seconds that the bot has to answer the query; None if there is no query.
+
+        See the Bot API, ChatJoinRequest: query_id.
+        """
         return 10 if self.query_id else None
 
 
@@ -183,13 +190,13 @@ class PollAnswerHeader(UpdateHeader):
 
 
 class BoostSource(Struct):
-    """The source of a boost."""
+    """Who boosted a chat; `user` is None if Telegram does not name anybody."""
 
     user: User | None = None
 
 
 class Boost(Struct):
-    """A boost of a chat."""
+    """A boost of a chat, of which only the source is decoded."""
 
     source: BoostSource
 

@@ -43,17 +43,18 @@ _message_id_decoder = Decoder(MessageId)
 def convert_message(
     message: Message, *, with_reply: bool = True
 ) -> contract.IncomingMessage | None:
-    """Convert the content of a message.
+    """Convert the content of a message to the contract's message.
 
     Args:
         message: the message as Telegram sent it.
-        with_reply: whether to also convert the message that it answers.
+        with_reply: whether to convert the message that it replies to as well.
 
     Returns:
-        The content, or None for a service message, which has none.
+        The content; None for a message without text and attachment, such as a service
+        message.
 
     Raises:
-        MalformedUpdate: the message reports a payment that cannot be decoded.
+        MalformedUpdate: the message has a payment that cannot be decoded.
     """
     # Text and attachments exclude each other, and most messages are text.
     attachment = {} if message.text else _convert_attachment(message)
@@ -77,7 +78,7 @@ def convert_message(
 
 
 def decode_referenced_message(json: Raw) -> contract.ReferencedMessage:
-    """Decode a message that another message refers to.
+    """Decode and convert a message that another message refers to. Never raises.
 
     Args:
         json: a Message, or an InaccessibleMessage, which has little more than its id.
@@ -211,7 +212,7 @@ def _convert_sticker(file: File) -> contract.Sticker:
 
 
 def convert_location(location: Location) -> contract.Location:
-    """Convert a point on the map."""
+    """Convert a point on the map to the contract's Location."""
     return contract.Location(
         latitude=location.latitude,
         longitude=location.longitude,

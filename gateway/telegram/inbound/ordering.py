@@ -1,4 +1,4 @@
-"""Determines who acted, and the ordering key of an update."""
+"""Determines who acted in an update, and the ordering key of the update."""
 
 from gateway.telegram.inbound.headers import PollAnswerHeader, PollHeader
 from gateway.telegram.inbound.schema import Chat, UpdateHeader, UpdateOrigin, User
@@ -11,7 +11,11 @@ Many people share them as senders (Bot API: Message.from).
 
 
 def find_human_sender(origin: UpdateOrigin) -> User | None:
-    """Return the sender, or None for a placeholder account or if there is none."""
+    """Return who acted; None if nobody did, or only a placeholder for several people.
+
+    Bots count as senders here. The placeholders are Telegram's accounts for anonymous
+    administrators, channels and automatic forwards.
+    """
     user = origin.user
     return None if user is None or user.id in _PLACEHOLDER_USER_IDS else user
 
@@ -19,10 +23,16 @@ def find_human_sender(origin: UpdateOrigin) -> User | None:
 def find_ordering_key(
     update_type: str, header: UpdateHeader, user: User | None, chat: Chat | None
 ) -> str:
-    """Return the ordering key of an update, among the updates of one bot.
+    """Return the ordering key of an update, without the bot before it.
 
     All updates of one user have the same ordering key in all chats. A private chat has
     the id of its user, so updates of that chat without a user also have this key.
+
+    Args:
+        update_type: Telegram's name of the update type.
+        header: the decoded header, which may name a poll.
+        user: the sender, as `find_human_sender` returns it; None if there is none.
+        chat: the chat; None if the update has none.
     """
     if user is not None:
         return str(user.id)

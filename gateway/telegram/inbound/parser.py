@@ -1,4 +1,4 @@
-"""The parser of updates: from the body of a webhook request to an Update."""
+"""Parses the body of a webhook request, or of a polled update, to an Update."""
 
 from typing import Any
 
@@ -57,17 +57,19 @@ _update_id_decoder = Decoder(UpdateId)
 
 
 class UpdateParser:
-    """Parses updates, as far as the gateway needs their fields.
+    """Parses the updates of one bot, as far as the gateway needs their fields.
 
     Args:
         bot_id: the id of the bot.
-        bot_name: the name of the bot at this gateway, or an empty string.
-        allow_bots: whether updates of other bots are processed.
+        bot_name: the name of the bot at this gateway, or an empty string if it has
+            none.
+        allow_bots: False to mark the messages and actions of other bots as unwanted;
+            True to process them.
 
     Attributes:
-        bot_username: the bot's username without "@", in upper or lower case. It is
-            None while it is unknown; until then, every command that names a bot is
-            treated as a command for this bot.
+        bot_username: the bot's username without "@", in upper or lower case. It is None
+            while it is unknown; until then, every command that names a bot is treated
+            as a command for this bot.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Converts the payloads of updates that routes name by their trigger.
+"""Converts the contents of updates to the messages that services get.
 
-A payload is decoded only for a route that uses it, so a field of a wrong type does not
-affect the other routes.
+The content of an update is decoded only for a route that uses it, so a field of a wrong
+type does not affect the other routes.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Converts payments and orders to the contract."""
+"""Decodes payments and orders, and converts them to the contract's messages."""
 
 from botgateway.chat.v1 import message_pb2 as contract
 from msgspec import Struct
@@ -7,7 +7,7 @@ from gateway.telegram.inbound.schema import Int64
 
 
 class ShippingAddress(Struct):
-    """A shipping address."""
+    """A shipping address, with the fields of Telegram's object of this name."""
 
     country_code: str
     state: str
@@ -18,7 +18,7 @@ class ShippingAddress(Struct):
 
 
 class OrderInfo(Struct):
-    """The information that a user entered for an order."""
+    """What a user entered for an order; what the bot did not ask for is empty."""
 
     name: str = ""
     phone_number: str = ""
@@ -27,7 +27,7 @@ class OrderInfo(Struct):
 
 
 class Payment(Struct):
-    """A payment or a refund."""
+    """A payment or a refund. The total is in the smallest unit of the currency."""
 
     currency: str
     total_amount: Int64
@@ -39,7 +39,7 @@ class Payment(Struct):
 
 
 def convert_payment(payment: Payment) -> contract.Payment:
-    """Convert a payment."""
+    """Convert a payment or refund to the contract's Payment; empty parts stay unset."""
     order = payment.order_info
     return contract.Payment(
         currency=payment.currency,
@@ -53,7 +53,7 @@ def convert_payment(payment: Payment) -> contract.Payment:
 
 
 def convert_order_info(order: OrderInfo) -> contract.OrderInfo:
-    """Convert the information about an order."""
+    """Convert what a user entered for an order; empty parts stay unset."""
     address = order.shipping_address
     return contract.OrderInfo(
         name=order.name or None,
@@ -64,7 +64,7 @@ def convert_order_info(order: OrderInfo) -> contract.OrderInfo:
 
 
 def convert_shipping_address(address: ShippingAddress) -> contract.ShippingAddress:
-    """Convert a shipping address."""
+    """Convert a shipping address to the contract's ShippingAddress."""
     return contract.ShippingAddress(
         country_code=address.country_code,
         state=address.state,

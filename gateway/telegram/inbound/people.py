@@ -1,4 +1,4 @@
-"""Converts users and chats to the contract."""
+"""Converts users and chats to the contract's messages."""
 
 from botgateway.chat.v1 import context_pb2 as contract
 from botgateway.chat.v1.context_pb2 import (
@@ -21,7 +21,7 @@ CHAT_TYPES = {
 
 
 def convert_chat(chat: Chat) -> contract.Chat:
-    """Convert a chat."""
+    """Convert a chat to the contract's Chat; an unknown type becomes unspecified."""
     return contract.Chat(
         id=chat.id,
         type=CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED),
@@ -33,7 +33,7 @@ def convert_chat(chat: Chat) -> contract.Chat:
 
 
 def convert_user(user: User) -> contract.User:
-    """Convert a user."""
+    """Convert a user to the contract's User; empty parts stay unset."""
     return contract.User(
         id=user.id,
         is_bot=user.is_bot,

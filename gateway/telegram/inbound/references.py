@@ -1,8 +1,8 @@
-"""Converts the references of a message: its origin, quotes and messages of other chats.
+"""Converts what a message refers to: its origin, quotes and messages of other chats.
 
-They are decoded only if they are present. A reference that does not have the expected
-shape is left out, so that its message is never lost. A forwarded message is always
-marked as forwarded, even if its origin cannot be decoded.
+These references are decoded only if they are present. A reference that does not have
+the expected shape is left out, so that its message is never lost. A forwarded message
+is always marked as forwarded, even if its origin cannot be decoded.
 """
 
 from typing import TypeVar
@@ -54,7 +54,7 @@ _fields_decoder = Decoder(dict[str, Raw])
 
 
 def decode_or_none(decoder: Decoder[_T], json: Raw) -> _T | None:
-    """Decode JSON; return None if it does not have the expected shape."""
+    """Decode JSON; return None if the decoder does not accept it."""
     try:
         return decoder.decode(json)
     except (MsgspecError, RecursionError):
@@ -62,12 +62,15 @@ def decode_or_none(decoder: Decoder[_T], json: Raw) -> _T | None:
 
 
 def convert_timestamp(seconds: int) -> Timestamp | None:
-    """Convert seconds since the epoch; return None for 0, which means "unknown"."""
+    """Convert seconds since the epoch to a Timestamp; return None for 0 ("unknown")."""
     return Timestamp(seconds=seconds) if seconds else None
 
 
 def decode_message_origin(json: Raw) -> contract.MessageOrigin:
-    """Convert a MessageOrigin; return an empty one if it cannot be decoded."""
+    """Decode and convert the origin of a forwarded message (Bot API: MessageOrigin).
+
+    Returns an empty one if the JSON cannot be decoded.
+    """
     origin = decode_or_none(_origin_decoder, json)
     if origin is None:
         return contract.MessageOrigin()
@@ -84,7 +87,10 @@ def decode_message_origin(json: Raw) -> contract.MessageOrigin:
 
 
 def decode_text_quote(json: Raw) -> contract.TextQuote | None:
-    """Convert a TextQuote; return None if it cannot be decoded."""
+    """Decode and convert the quoted part of a message (Bot API: TextQuote).
+
+    Returns None if the JSON cannot be decoded.
+    """
     quote = decode_or_none(_quote_decoder, json)
     if quote is None:
         return None
@@ -97,7 +103,10 @@ def decode_text_quote(json: Raw) -> contract.TextQuote | None:
 
 
 def decode_external_reply(json: Raw) -> contract.ExternalReply | None:
-    """Convert an ExternalReplyInfo; return None if it cannot be decoded."""
+    """Decode and convert a reply to a message of another chat (ExternalReplyInfo).
+
+    Returns None if the JSON cannot be decoded.
+    """
     reply = decode_or_none(_external_reply_decoder, json)
     if reply is None:
         return None
@@ -113,13 +122,13 @@ def decode_external_reply(json: Raw) -> contract.ExternalReply | None:
 
 
 def decode_user_or_none(json: Raw) -> context_pb2.User | None:
-    """Convert a User; return None if it cannot be decoded."""
+    """Decode and convert a user; return None if the JSON cannot be decoded."""
     user = decode_or_none(_user_decoder, json)
     return None if user is None else convert_user(user)
 
 
 def convert_entity(entity: Entity) -> contract.MessageEntity:
-    """Convert a formatted range of a text."""
+    """Convert a formatted range of a text; positions stay in UTF-16 code units."""
     return contract.MessageEntity(
         type=entity.type,
         offset=entity.offset,

@@ -1,4 +1,7 @@
-"""Extracts the plain text of rich messages (Bot API 10.1 to 10.3: RichMessage)."""
+"""Extracts the plain text of rich messages (Bot API 10.1 to 10.3: RichMessage).
+
+A rich message consists of blocks, such as paragraphs, lists and tables.
+"""
 
 from collections.abc import Iterator
 
@@ -18,6 +21,7 @@ _BLOCK_FIELDS = ("summary", "text", "expression", "items", "cells", "blocks", "c
 def extract_text(blocks: object) -> str:
     """Return the text of RichBlocks, with a line for each paragraph, row and item.
 
+    The text has at most `MAX_RICH_MESSAGE_LENGTH` characters; the rest is cut off.
     Unknown fields, and fields that do not have the expected shape, are ignored.
 
     Args:

@@ -1,4 +1,4 @@
-"""Finds the contents of messages that routes can name.
+"""Finds the contents of messages for which contracts may have a route.
 
 Most of them are what Telegram calls service messages: nobody wrote them, they report an
 event. They are searched for only in messages without any other content.
@@ -15,14 +15,15 @@ _fields_decoder = Decoder(dict[str, Raw])
 def find_service_content(json: Raw) -> tuple[str, Raw] | None:
     """Find the content of a message that has no text and no attachment.
 
-    Even a content that Telegram adds later is found: it is the first field with an
+    A content that Telegram adds later is found, too: it is the first field with an
     unknown name.
 
     Args:
         json: the message.
 
     Returns:
-        The name and the value of the field, or None if there is none.
+        The name and the value of the field; None if there is no such field, or if the
+        JSON is not an object.
     """
     fields = decode_or_none(_fields_decoder, json) or {}
     unknown_name = None

@@ -46,7 +46,7 @@ class DirectMessagesTopic(Struct):
 
 
 class UpdateOrigin(Struct, kw_only=True):
-    """Who acted, where and when.
+    """Who acted, where and when. None stands for what the update does not say.
 
     Attributes:
         user: the user who acted.
@@ -74,8 +74,8 @@ class UpdateOrigin(Struct, kw_only=True):
 class UpdateHeader(Struct, kw_only=True):
     """The fields of an update that say who acted, where and when, whatever its type.
 
-    Most update types have the user and the chat in the same fields; the subclasses
-    for the other types override `get_origin` and the properties.
+    This class has the fields of most update types. The subclasses for other types
+    override `get_origin` and the properties.
     """
 
     user: User | None = None
@@ -90,12 +90,12 @@ class UpdateHeader(Struct, kw_only=True):
 
     @property
     def pending_query_id(self) -> str | None:
-        """The id of the query to answer, or None if there is none."""
+        """The id of the query that the bot has to answer; None if there is none."""
         return None
 
     @property
     def reply_chat_id(self) -> int | None:
-        """The id of the private chat that replies go to, or None for the update's chat.
+        """The private chat that replies go to, as its id; None for the update's chat.
 
         The bot can write to this chat: a user who pays has written to the bot before,
         and a user who asks to join a chat can be written to for some minutes.
@@ -104,18 +104,21 @@ class UpdateHeader(Struct, kw_only=True):
 
     @property
     def ttl_seconds(self) -> float | None:
-        """How long an answer is useful, or None for the value of the update type."""
+        """For how many seconds after its arrival an answer to this update is useful.
+
+        None for the value of the update type; see `UpdateType.ttl_seconds`.
+        """
         return None
 
 
 class SenderHeader(UpdateHeader):
-    """An action or query of a user."""
+    """The header of an action or query of a user, who is in the field `from`."""
 
     user: User = field(name="from")
 
 
 class MessageHeader(UpdateHeader, kw_only=True):
-    """A message or post, without its content."""
+    """A message or channel post, without its content."""
 
     message_id: Int64
     ephemeral_message_id: Int64 | None = None
@@ -150,12 +153,12 @@ class MessageHeader(UpdateHeader, kw_only=True):
 
 
 class EditedMessageHeader(MessageHeader):
-    """A message or post that was edited, without its content."""
+    """A message or channel post that was edited, without its content."""
 
     edit_date: Date | None = None
 
     def get_origin(self) -> UpdateOrigin:
-        """Return who wrote it and where, and when it was edited."""
+        """Return who wrote the message and where, and when it was edited."""
         origin = super().get_origin()
         if self.edit_date:
             origin.occurred_at = self.edit_date
@@ -169,7 +172,7 @@ class GuestMessageHeader(MessageHeader):
 
     @property
     def pending_query_id(self) -> str | None:
-        """The id of the query, which the bot may answer once."""
+        """The id of the query, which the bot may answer once; None if there is none."""
         return self.guest_query_id
 
 

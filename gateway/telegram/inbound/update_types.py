@@ -1,4 +1,4 @@
-"""The update types of Bot API 10.3 (Bot API: Update)."""
+"""The update types of Bot API 10.3, and how the gateway treats each of them."""
 
 from collections.abc import Iterable
 
@@ -41,13 +41,15 @@ from gateway.telegram.inbound.schema import (
 
 
 class UpdateType(Struct, frozen=True):
-    """A type of updates.
+    """A type of updates, and how the gateway treats such updates.
 
     Attributes:
         name: Telegram's name, which is the key in the update.
         decoder: decodes the header from the value of that key.
-        bypasses_limits: whether such updates are never rate-limited and never refused.
-        ttl_seconds: how long after its arrival an answer is useful; None if always.
+        bypasses_limits: True if such updates are never rate-limited and never refused
+            because a mailbox is full.
+        ttl_seconds: for how many seconds after the arrival of such an update an answer
+            is useful; None if always.
     """
 
     name: str
@@ -128,12 +130,14 @@ def list_allowed_updates(routed_types: Iterable[str]) -> list[str]:
     """Return the types that setWebhook must list so that every route gets its updates.
 
     Args:
-        routed_types: the names in the triggers of all routes.
+        routed_types: the names of update types and contents in the triggers of all
+            routes.
 
     Returns:
-        An empty list, which is Telegram's default, as long as the default is enough: a
-        list would exclude the types that Telegram adds later. Contents of messages and
-        of callback queries are no types of their own and never in the list.
+        The sorted types. The list is empty, which means Telegram's default, as long as
+        the default is enough: a list would exclude the types that Telegram adds later.
+        Contents of messages and of callback queries are no types of their own and never
+        in the list.
     """
     opted_in = OPT_IN_TYPES.intersection(routed_types)
     if not opted_in:

@@ -1,1 +1,1 @@
-"""Renders replies: contract messages become calls of the Bot API."""
+"""Renders replies: the contract's messages become calls of the Bot API."""

@@ -1,4 +1,4 @@
-"""Degrades a call that Telegram rejected to one that it may accept.
+"""Simplifies a call that Telegram rejected, so that Telegram may accept it.
 
 Pure: the same call and rejected part always result in the same call.
 """
@@ -26,7 +26,18 @@ _KEYBOARD_EDITS = frozenset(
 
 
 def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
-    """Return a call without the part that Telegram rejected; None if impossible."""
+    """Return a call without the part of the rejected one that Telegram did not accept.
+
+    Media become a text of their caption. An edit becomes a new message, if the call
+    allows that, or the edit of a caption.
+
+    Args:
+        call: the call that Telegram rejected.
+        rejected: the part that Telegram named.
+
+    Returns:
+        The simpler call; None if the call has no such part or is useless without it.
+    """
     if rejected is RejectedPart.EDIT:
         return _replace_edit(call)
     if rejected is RejectedPart.FORMAT and call.method == "sendMediaGroup":

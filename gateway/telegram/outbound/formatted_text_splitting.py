@@ -1,8 +1,9 @@
 """Splits formatted texts into messages, each of which is well-formed.
 
-Marks that are open at a split are closed before it and opened again after it. A text
-that Telegram rejects in its format is split like a plain text, without added marks,
-because it is sent again as a plain text.
+A mark opens or closes a format, such as `*` or `<b>`. Marks that are open at a split
+are closed before it and opened again after it. A text that Telegram rejects in its
+format is split like a plain text, without added marks, because it is sent again as a
+plain text.
 """
 
 import re
@@ -47,9 +48,11 @@ def split_formatted_text(
 ) -> list[str]:
     """Split a text of any format into well-formed parts, in the places of `split_text`.
 
+    Parts in which a user would see nothing are left out.
+
     Args:
         text: the text with its marks.
-        text_format: the format of the marks.
+        text_format: the format of the marks; a plain text has none.
         limit: the maximum length of a part in UTF-16 code units, with its marks.
     """
     find = _MARK_FINDERS.get(text_format)

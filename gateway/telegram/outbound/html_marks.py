@@ -49,10 +49,11 @@ _NAMED_CHARACTERS = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
 
 
 def find_html_marks(text: str) -> SpanList:
-    """Find the tags and the character entities.
+    """Find the tags and character entities in an HTML text, such as `<b>` and `&lt;`.
 
     Raises:
-        InvalidFormat: a tag is unknown, not closed or wrongly nested.
+        InvalidFormat: a tag is unknown, not closed or wrongly nested, or there are too
+            many.
     """
     spans = SpanList()
     innermost: OpenMark | None = None

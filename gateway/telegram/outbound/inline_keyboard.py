@@ -1,4 +1,4 @@
-"""Builds the Bot API's inline keyboards from the contract's."""
+"""Builds the Bot API's inline keyboards from those in replies of services."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,15 +39,18 @@ ReportDropped = Callable[[str], None]
 def build_inline_keyboard(
     keyboard: InlineKeyboard, context: RequestContext, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Build the parameter `reply_markup`; empty if no button is left.
+    """Build the parameter `reply_markup` for an inline keyboard.
 
-    An invalid button is dropped, because Telegram would reject the message because of
-    it.
+    An invalid button is left out and reported, because Telegram would reject the whole
+    message. Rows with more than 8 buttons are split.
 
     Args:
         keyboard: the service's keyboard.
-        context: the chat that it will be shown in.
+        context: the context with the chat that the keyboard will be shown in.
         report_dropped: called with the code of each dropped part.
+
+    Returns:
+        The parameter by its name; an empty dict if no button is left.
     """
     rows = []
     for buttons in limit_buttons(keyboard, report_dropped):
@@ -67,7 +70,12 @@ def build_inline_keyboard(
 def limit_buttons(
     keyboard: InlineKeyboard | ReplyKeyboard, report_dropped: ReportDropped
 ) -> Iterator[list[Any]]:
-    """Yield the buttons of each row, up to MAX_BUTTONS in total."""
+    """Yield the buttons of each row, until there are MAX_BUTTONS in total.
+
+    Args:
+        keyboard: the service's keyboard of either kind.
+        report_dropped: called with "too_many_buttons" if buttons are left out.
+    """
     remaining = MAX_BUTTONS
     if len(keyboard.rows) > remaining:
         report_dropped("too_many_buttons")
@@ -80,9 +88,10 @@ def limit_buttons(
 
 
 def allows_web_apps(context: RequestContext) -> bool:
-    """Return whether a button in a chat may open a web app.
+    """Return whether buttons that open a web app work in a chat.
 
-    Bot API, InlineKeyboardButton and KeyboardButton: web_app.
+    They work in private chats with the bot, not in those of a business account (Bot
+    API, InlineKeyboardButton and KeyboardButton: web_app).
     """
     is_private = context.chat_type == CHAT_TYPE_PRIVATE
     return is_private and not context.business_connection_id
@@ -91,7 +100,15 @@ def allows_web_apps(context: RequestContext) -> bool:
 def build_style(
     button: InlineKeyboardButton | ReplyKeyboardButton, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Build the parameter `style` of a button; empty if the service sets none."""
+    """Build the parameter `style` of a button.
+
+    Args:
+        button: the service's button.
+        report_dropped: called with a code if Telegram has no such style.
+
+    Returns:
+        The parameter by its name; an empty dict if the service sets no valid style.
+    """
     wanted: ButtonStyle.ValueType = button.style
     if wanted == BUTTON_STYLE_UNSPECIFIED:
         return {}
@@ -122,7 +139,15 @@ def _find_problem(button: InlineKeyboardButton, context: RequestContext) -> str 
 
 
 def find_web_app_problem(url: str, context: RequestContext) -> str | None:
-    """Return the code of a web app button's problem, or None if it is valid."""
+    """Return the code of the problem of a button that opens a web app.
+
+    Args:
+        url: the URL of the web app.
+        context: the context with the chat that the button will be shown in.
+
+    Returns:
+        The code; None if the button is valid.
+    """
     if not allows_web_apps(context):
         return "button_web_app_outside_private_chat"
     return None if is_complete_url(url, "https") else "button_url_invalid"

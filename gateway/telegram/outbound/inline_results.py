@@ -57,11 +57,15 @@ _ANY_CHAT = RequestContext(chat_type=CHAT_TYPE_CHANNEL)
 def build_inline_result(
     result: InlineQueryResult, report_dropped: ReportDropped
 ) -> Parameters | None:
-    """Build the Bot API's result, or return None if Telegram would reject it.
+    """Build the Bot API's result of an inline query.
 
     Args:
         result: the service's result.
-        report_dropped: called with the code of each dropped part.
+        report_dropped: called with the code of each dropped part, also of a dropped
+            result.
+
+    Returns:
+        The parameters of the result; None if Telegram would reject it.
     """
     message = result.message
     if is_blank(result.result_id) or len(result.result_id.encode()) > _MAX_ID_BYTES:

@@ -19,10 +19,11 @@ _URL = re.compile(r"\((?:\\[\x01-\x7e]|\\(?![\x01-\x7e])|[^)\\])*+\)")
 
 
 def find_markdown_marks(text: str) -> SpanList:
-    """Find the marks and the escaped characters.
+    """Find the marks and the escaped characters in a MarkdownV2 text.
 
     Raises:
-        InvalidFormat: a reserved character is not escaped, or a mark is not closed.
+        InvalidFormat: a reserved character is not escaped, a mark is not closed, or
+            there are too many marks.
     """
     return _MarkdownScanner(text).scan()
 

@@ -1,19 +1,19 @@
-"""The positions of marks in a formatted text, for both formats."""
+"""The positions of marks, such as `*` or `<b>`, in a text of either format."""
 
 from typing import NamedTuple
 
 
 class InvalidFormat(Exception):
-    """Telegram would reject the text in its format."""
+    """Telegram would reject the text in its format, or it has too many marks."""
 
 
 class Mark:
-    """A mark around a piece of text, such as bold.
+    """What opens and what closes a format of a piece of text, such as bold.
 
     Attributes:
-        opening: the text that opens the mark again in another message.
-        closing: the text that closes it. That of a link is known only after its end was
-            read.
+        opening: the text that opens the format again in another message.
+        closing: the text that closes the format. The closing of a link is known only
+            after the end of the link was read.
         is_quote: True for a quote of MarkdownV2, which ends with its line and not with
             a mark.
     """
@@ -27,7 +27,10 @@ class Mark:
 
 
 class OpenMark(NamedTuple):
-    """An open mark and the marks around it: an immutable stack."""
+    """An open mark, and the next mark around it: an immutable stack.
+
+    `outer` is None if no other mark is around it.
+    """
 
     mark: Mark
     outer: "OpenMark | None"
@@ -37,11 +40,12 @@ class Span(NamedTuple):
     """A piece of the source that must not be split: a mark or an escaped character.
 
     Attributes:
-        start: the first position.
+        start: the first position of the piece in the source.
         end: the position after the last one.
-        innermost: the innermost mark that is open after the span.
-        visible_text: the text that a user sees of it, or an empty string for a mark.
-        is_opening: whether it opens a mark.
+        innermost: the innermost mark that is open after the piece; None if none is.
+        visible_text: the text that a user sees instead of the piece, or an empty string
+            for a mark.
+        is_opening: whether the piece opens a mark.
     """
 
     start: int
@@ -60,17 +64,17 @@ MAX_SPANS = 100_000
 
 
 class SpanList(list[Span]):
-    """The spans of a text, in their order."""
+    """The marks and escaped characters of a text, in their order; `add` limits them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._mark_count = 0
 
     def add(self, span: Span) -> None:
-        """Append a span.
+        """Append a mark or an escaped character.
 
         Raises:
-            InvalidFormat: there are too many.
+            InvalidFormat: there are too many for a message.
         """
         self._mark_count += span.is_opening
         if self._mark_count > MAX_MARKS or len(self) >= MAX_SPANS:

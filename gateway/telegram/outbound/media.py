@@ -1,6 +1,6 @@
 """Builds the Bot API calls that send media, one by one or as albums.
 
-Pure: the same media always result in the same calls.
+Pure: the same media always result in the same calls. Nothing is sent here.
 """
 
 import mimetypes
@@ -57,7 +57,7 @@ class MediaItem(Struct, frozen=True):
 
     Attributes:
         media_type: Telegram's type of media, such as "photo".
-        source: the ID of the file, its URL, or the file itself.
+        source: the id of a file at Telegram, a URL, or the file itself.
     """
 
     media_type: str
@@ -70,13 +70,14 @@ def parse_media(
     *,
     local_server: bool = False,
 ) -> list[MediaItem]:
-    """Convert the media of a message, in their order, and drop invalid ones.
+    """Convert the media of a message, in their order, without invalid ones.
 
     Args:
-        media: the media of one message.
+        media: the media of one message of a service.
         report_dropped: called with the code of each dropped part.
-        local_server: the Bot API server is not Telegram's own. It downloads URLs from
-            inside the operator's network, so private URLs are dropped.
+        local_server: True if the Bot API server is not Telegram's own. Such a server
+            downloads URLs from inside the operator's network, so private URLs are
+            dropped.
     """
     if len(media) > MAX_MEDIA:
         report_dropped("too_many_media")
@@ -90,15 +91,15 @@ def parse_media(
 
 
 def is_file_id(text: str) -> bool:
-    """Return whether a text can be the ID of a file.
+    """Return whether a text has the form of the id of a file at Telegram.
 
-    A local Bot API server also accepts URLs and paths of its own files as an ID.
+    A local Bot API server would also accept URLs and paths of its own files as an id.
     """
     return _FILE_ID.fullmatch(text) is not None
 
 
 def group_into_albums(items: Iterable[MediaItem]) -> list[list[MediaItem]]:
-    """Group adjacent items that can form an album; other items stay alone."""
+    """Group adjacent items that can form an album, up to 10; others stay alone."""
     groups: list[list[MediaItem]] = []
     for item in items:
         group = groups[-1] if groups else []
@@ -117,9 +118,10 @@ def build_media_calls(
     caption: Parameters,
     keyboard: Parameters,
 ) -> tuple[list[BotApiCall], bool, bool]:
-    """Build the calls that send media.
+    """Build the calls that send media, without the parameters of the chat.
 
-    An album shows the caption of its first file, and cannot have buttons.
+    An album shows the caption of its first file, and cannot have buttons. A caption or
+    keyboard that does not fit is left out; the caller has to send it in a message.
 
     Args:
         groups: the items of each call; at least one group.
@@ -147,7 +149,10 @@ def build_media_calls(
 
 
 def remove_parse_modes(call: BotApiCall) -> BotApiCall | None:
-    """Return an album's call without its formats, or None if it has no formats."""
+    """Return an album's call whose captions are plain texts.
+
+    Returns None if none of the captions has a format.
+    """
     media = [
         {name: part for name, part in each.items() if name != "parse_mode"}
         for each in call.parameters["media"]
@@ -158,7 +163,10 @@ def remove_parse_modes(call: BotApiCall) -> BotApiCall | None:
 
 
 def remove_media(call: BotApiCall) -> BotApiCall | None:
-    """Return a call that sends only the caption, or None if there is no caption."""
+    """Return a call that sends the caption as a message, instead of the media.
+
+    Returns None if there is no caption.
+    """
     parameters = call.parameters
     caption_item = parameters["media"][0] if "media" in parameters else parameters
     if "caption" not in caption_item:

@@ -1,8 +1,8 @@
 """Builds the answers to Telegram's queries, except those of pressed buttons.
 
-Pure: the same update and reply always result in the same calls. A pending query is
-always answered, even by an empty reply: a payment that the service does not confirm is
-declined, and no app keeps waiting.
+Pure: the same update and reply always result in the same calls. Even an empty reply
+answers a query: a payment that the service does not confirm is declined, and no app
+keeps waiting.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ ReportDropped = Callable[[str], None]
 def answer_query(
     update: OtherUpdate, reply: Reply, report_dropped: ReportDropped
 ) -> tuple[list[BotApiCall], Sequence[OutgoingMessage]]:
-    """Build the answer to an update's query.
+    """Build the calls that answer the query in an update, if the update has one.
 
     Args:
         update: an update, which need not be a query.
@@ -53,7 +53,8 @@ def answer_query(
         report_dropped: called with the code of each dropped part.
 
     Returns:
-        The calls, and the messages that still have to be sent.
+        The calls, and the messages of the reply that the calls do not contain. The
+        caller still has to send these messages.
     """
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.trigger_name == "guest_message":
@@ -63,7 +64,14 @@ def answer_query(
 
 
 def degrade_answer(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
-    """Return an answer without the rejected part in any result; None if impossible."""
+    """Return an answer to a query without the part that Telegram rejected.
+
+    The part is removed from all results. Only the format and the keyboard can be
+    removed.
+
+    Returns:
+        The simpler call; None if the answer has no such part.
+    """
     name = _REMOVABLE_FIELDS.get(rejected)
     if name is None:
         return None

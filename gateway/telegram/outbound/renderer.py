@@ -1,6 +1,6 @@
 """Renders a reply as calls of the Bot API.
 
-Pure: the same update and reply always result in the same calls.
+Pure: the same update and reply always result in the same calls. Nothing is sent here.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,11 +63,15 @@ def render(
     Args:
         update: the update that the reply answers.
         reply: the service's reply.
-        report_dropped: called with the code of each dropped part.
-        local_server: the Bot API server is not Telegram's own; see `parse_media`.
-        edited_message_id: the message that an edit changes, if it is not the one with
-            the pressed button.
-        is_press_answered: whether the callback query was answered already.
+        report_dropped: called with the code of each part that is left out.
+        local_server: True if the Bot API server is not Telegram's own; see
+            `parse_media`.
+        edited_message_id: the message that an edit in the reply changes; None for the
+            one with the pressed button.
+        is_press_answered: True if the callback query was answered already.
+
+    Returns:
+        At most `MAX_CALLS` calls; none if there is nothing to send.
     """
     messages = reply.messages
     text = messages[0].text if len(messages) == 1 else ""
@@ -279,7 +283,11 @@ class _Renderer:
 
 
 def build_chat_parameters(update: Update) -> Parameters:
-    """Build the parameters of the target of new messages; empty if there is none."""
+    """Build the parameters that say where new messages for an update go.
+
+    Returns:
+        The parameters, such as `chat_id`; empty if the bot cannot send messages there.
+    """
     context = update.context
     chat_id = context.chat_id
     if isinstance(update, OtherUpdate):

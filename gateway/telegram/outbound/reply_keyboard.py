@@ -1,4 +1,4 @@
-"""Builds custom reply keyboards and forced replies."""
+"""Builds keyboards that replace the user's own, and messages that force a reply."""
 
 from typing import Any
 
@@ -26,12 +26,17 @@ KEYBOARD_REMOVAL = {"reply_markup": {"remove_keyboard": True}}
 def build_reply_keyboard(
     keyboard: ReplyKeyboard, context: RequestContext, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Build the parameter `reply_markup`; empty if no button is left.
+    """Build the parameter `reply_markup` for a keyboard in place of the user's own.
+
+    Invalid buttons are left out and reported.
 
     Args:
         keyboard: the service's keyboard.
-        context: the chat that it will be shown in.
+        context: the context with the chat that the keyboard will be shown in.
         report_dropped: called with the code of each dropped part.
+
+    Returns:
+        The parameter by its name; an empty dict if no button is left.
     """
     rows = []
     for buttons in limit_buttons(keyboard, report_dropped):
@@ -58,7 +63,12 @@ def build_reply_keyboard(
 def build_force_reply(
     force: ForceReply, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Build the parameter `reply_markup` that makes the user's app start a reply."""
+    """Build the parameter `reply_markup` that makes the user's app start a reply.
+
+    Args:
+        force: what the service wants, such as a placeholder in the input field.
+        report_dropped: called with a code if the placeholder is cut.
+    """
     return {
         "reply_markup": {
             "force_reply": True,

@@ -1,4 +1,4 @@
-"""Builds the Bot API's parameter `reply_markup` of a message."""
+"""Builds the Bot API's parameter `reply_markup`: the keyboard of a message."""
 
 from typing import Any
 
@@ -19,12 +19,15 @@ from gateway.telegram.outbound.reply_keyboard import (
 def build_reply_markup(
     message: OutgoingMessage, context: RequestContext, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Build the parameter `reply_markup`; empty if the message has no valid markup.
+    """Build the parameter `reply_markup` of a message.
 
     Args:
         message: the service's message.
-        context: the chat that it will be shown in.
+        context: the context with the chat that the message will be shown in.
         report_dropped: called with the code of each dropped part.
+
+    Returns:
+        The parameter by its name; an empty dict if the message has no valid markup.
     """
     field = message.WhichOneof("markup")
     if field is None:
@@ -45,9 +48,13 @@ def build_reply_markup(
 def limit_to_edit(
     markup: dict[str, Any], report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Drop a markup that an edit does not accept.
+    """Return a markup if an edit of a message accepts it, otherwise an empty dict.
 
-    It accepts only an inline keyboard (Bot API, editMessageText: reply_markup).
+    An edit accepts only an inline keyboard (Bot API, editMessageText: reply_markup).
+
+    Args:
+        markup: the result of `build_reply_markup`.
+        report_dropped: called with a code if the markup is left out.
     """
     if not markup or "inline_keyboard" in markup["reply_markup"]:
         return markup

@@ -28,9 +28,14 @@ _PREVIEW_SIZES = {
 def build_send_options(
     message: OutgoingMessage, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Build the parameters that all methods for sending have in common.
+    """Build the parameters of a message that all methods for sending accept.
 
-    Bot API, sendMessage: reply_parameters, disable_notification, protect_content.
+    See the Bot API, sendMessage: reply_parameters, disable_notification,
+    protect_content.
+
+    Args:
+        message: the service's message.
+        report_dropped: called with a code if the message to reply to has an invalid id.
     """
     parameters: dict[str, Any] = {}
     if message.disable_notification:
@@ -49,7 +54,7 @@ def build_send_options(
 
 
 def build_parse_mode(message: OutgoingMessage) -> dict[str, Any]:
-    """Build the parameter `parse_mode`; empty for a plain text."""
+    """Build the parameter `parse_mode`, a text's format; empty for a plain text."""
     mode = _PARSE_MODES.get(message.format)
     return {"parse_mode": mode} if mode else {}
 
@@ -59,8 +64,16 @@ def build_link_previews(
 ) -> list[dict[str, Any]]:
     """Build the parameter `link_preview_options` of each part of a text.
 
-    The preview of a URL that the service sets is shown only once, above the first part
-    or below the last one.
+    If the service sets a URL, its preview is shown only once: above the first part or
+    below the last one.
+
+    Args:
+        message: the service's message.
+        part_count: the number of parts into which the text was split.
+        report_dropped: called with a code if the URL is invalid.
+
+    Returns:
+        For each part the parameter by its name; an empty dict for Telegram's default.
     """
     if not part_count or not message.HasField("link_preview_options"):
         return [{}] * part_count

@@ -1,6 +1,6 @@
-"""Shows a live preview of a streamed reply.
+"""Shows the user the beginning of a streamed reply while the service writes the rest.
 
-In private chats the preview is a draft (Bot API, sendMessageDraft): the user can stop
+In private chats this preview is a draft (Bot API, sendMessageDraft): the user can stop
 the stream, and the draft disappears when the reply arrives. In other chats, and where
 Telegram rejects drafts, the preview is a message that is edited, and that the reply
 finally replaces.
@@ -52,7 +52,7 @@ CallOnce = Callable[[str, Parameters], Awaitable[Any]]
 
 
 class Render(Protocol):
-    """Renders a reply as calls, as `renderer.render` does."""
+    """A function that renders a reply as calls; see `TelegramMessenger.render`."""
 
     def __call__(
         self,
@@ -66,7 +66,7 @@ class Render(Protocol):
 
 
 class TelegramPreview:
-    """The live preview of the reply to one update.
+    """Shows the streamed reply to one update while it grows.
 
     Args:
         update: the update that the reply answers.
@@ -98,7 +98,10 @@ class TelegramPreview:
 
     @property
     def min_interval(self) -> float:
-        """The minimum number of seconds between two calls of `show`."""
+        """The number of seconds that the caller must leave between two calls of `show`.
+
+        The value grows for a message in a group that was edited several times.
+        """
         if self._uses_drafts:
             return DRAFT_INTERVAL_SECONDS
         in_private = self._update.context.chat_type == CHAT_TYPE_PRIVATE
@@ -107,11 +110,14 @@ class TelegramPreview:
         return SLOW_EDIT_INTERVAL_SECONDS
 
     async def show(self, text: str) -> None:
-        """Show the text so far, or the last part of a long text.
+        """Show the user the text so far; of a long text, only the last part.
+
+        The first call also answers a pressed button. Does nothing if the text is blank
+        or if the reply cannot be shown before it is complete.
 
         Raises:
-            BotApiUnavailable: the preview may work later.
-            BotApiError: the preview does not work.
+            BotApiUnavailable: this text was not shown; a later call may succeed.
+            BotApiError: the preview does not work in this chat.
         """
         if is_blank(text) or not self._can_show:
             return
@@ -131,7 +137,7 @@ class TelegramPreview:
         await self._show_as_message(text)
 
     def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
-        """Render the final reply as calls that replace the preview.
+        """Render the final reply as calls that replace the preview; make no call.
 
         This may modify the reply, because a copy would duplicate its files in memory.
         """

@@ -27,7 +27,7 @@ _ZERO_WIDTH_JOINER = "\u200d"
 
 
 def count_utf16_units(text: str) -> int:
-    """Return the length in UTF-16 code units."""
+    """Return the length of a text in UTF-16 code units."""
     if text.isascii():
         return len(text)
     return len(text.encode("utf-16-le")) // 2
@@ -39,7 +39,12 @@ def is_blank(text: str) -> bool:
 
 
 def truncate(text: str, limit: int) -> str:
-    """Return the longest start of the text within the limit, without a broken emoji."""
+    """Return the longest start of a text within a limit, without a broken emoji.
+
+    Args:
+        text: any text.
+        limit: the maximum length in UTF-16 code units.
+    """
     end = find_limit_end(text, 0, limit)
     return text[: find_grapheme_boundary(text, 0, end)]
 
@@ -47,8 +52,9 @@ def truncate(text: str, limit: int) -> str:
 def split_text(text: str, limit: int) -> list[str]:
     """Split a text at the ends of paragraphs, lines or words, as late as possible.
 
-    White space stays at the end of the part before it. Without any of these ends the
-    split is between two visible characters. Blank parts cannot be sent and are dropped.
+    White space stays at the end of the part before it. If the text has none of these
+    ends, the split is between two visible characters. Blank parts cannot be sent and
+    are left out.
 
     Args:
         text: any text.
@@ -68,7 +74,16 @@ def _iterate_parts(text: str, limit: int) -> Iterator[str]:
 
 
 def find_limit_end(text: str, start: int, limit: int) -> int:
-    """Find the last position within the limit after the start."""
+    """Return the end of the longest piece of a text within a limit.
+
+    Args:
+        text: any text.
+        start: the index at which the piece begins.
+        limit: the maximum length of the piece in UTF-16 code units.
+
+    Returns:
+        The index after the last character.
+    """
     window = text[start : start + limit]
     if not window.isascii():
         # "ignore" drops a surrogate pair that the limit splits.
@@ -78,7 +93,15 @@ def find_limit_end(text: str, start: int, limit: int) -> int:
 
 
 def find_break(text: str, start: int, end: int) -> int:
-    """Return the position of a split between the start and the end of a range."""
+    """Return the best index for a split: after a paragraph, a line or a word.
+
+    If there is none, return an index between two visible characters.
+
+    Args:
+        text: any text.
+        start: the index at which the part begins.
+        end: the index at which the part ends at the latest.
+    """
     window = text[start:end]
     # A paragraph or line that ends early would make many short messages.
     for ending in ("\n\n", "\n"):
@@ -97,7 +120,17 @@ def find_break(text: str, start: int, end: int) -> int:
 
 
 def find_grapheme_boundary(text: str, start: int, end: int) -> int:
-    """Move a split back so that it is not inside a visible character."""
+    """Move a split back so that it is not inside a visible character, such as an emoji.
+
+    Args:
+        text: any text.
+        start: the index before which the split is not moved.
+        end: the index of the split.
+
+    Returns:
+        The index of the split; `end` if there is no better one in the 64 code points
+        before it.
+    """
     for position in range(end, max(start, end - _MAX_GRAPHEME_LENGTH), -1):
         if position == len(text) or not _is_inside_grapheme(text, start, position):
             return position

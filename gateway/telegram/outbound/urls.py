@@ -47,7 +47,7 @@ class ParsedUrl(Struct, frozen=True):
 
 
 def parse_url(text: str) -> ParsedUrl | None:
-    """Parse a URL, or return None if TDLib rejects it as a link."""
+    """Parse a URL by TDLib's rules; return None if TDLib rejects it as a link."""
     app = _APP_LINK.match(text)
     rest = text[app.end() :] if app else text
     protocol = _PROTOCOL.match(rest)
@@ -69,7 +69,7 @@ def parse_url(text: str) -> ParsedUrl | None:
 
 
 def is_complete_url(text: str, *schemes: str) -> bool:
-    """Return whether a text is a URL that includes one of these schemes."""
+    """Return whether a text is a valid URL that includes one of these schemes."""
     parsed = parse_url(text)
     return parsed is not None and parsed.has_scheme and parsed.scheme in schemes
 
@@ -77,7 +77,7 @@ def is_complete_url(text: str, *schemes: str) -> bool:
 def is_private_url(text: str) -> bool:
     """Return whether a URL leads to a private network, or is invalid.
 
-    Only the text is checked: names are not resolved.
+    Only the text is checked: host names are not looked up.
     """
     parsed = parse_url(text)
     if parsed is None:
