@@ -1,7 +1,8 @@
 """Access control for the sandbox: only local programs and the sandbox's own pages.
 
-Otherwise a foreign page, open in the same browser, could control the sandbox, and with
-a host name that resolves to loopback (DNS rebinding) it could also read from it.
+Without it, a foreign page that is open in the same browser could control the sandbox,
+and with a host name that resolves to loopback (DNS rebinding) it could also read from
+it.
 """
 
 import ipaddress
@@ -23,7 +24,10 @@ Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 async def reject_foreign_requests(
     request: web.Request, handler: Handler
 ) -> web.StreamResponse:
-    """Respond with 403 to requests from foreign pages or for foreign hosts."""
+    """Respond with 403 to requests from foreign pages or for foreign hosts.
+
+    This is a middleware of aiohttp. Links to the page "/" are allowed from anywhere.
+    """
     if fault := _fault(request):
         return web.json_response({"error": fault}, status=403)
     return await handler(request)
@@ -32,7 +36,7 @@ async def reject_foreign_requests(
 def reject_other_hosts(pages: Mapping[Key, Page]) -> dict[Key, Page]:
     """Wrap the handlers of a gateway: respond with 403 to requests for other hosts.
 
-    Only the names and addresses of this machine are allowed as hosts.
+    Only "localhost" and loopback addresses are allowed in the Host header.
     """
     return {key: _for_loopback(page) for key, page in pages.items()}
 

@@ -39,24 +39,28 @@ _LARGEST_BODY = 50 * 2**20
 
 
 class Simulator:
-    """A Bot API with one or more bots.
+    """A simulated Bot API with one or more bots.
 
-    The attributes of a single bot are those of the first one.
+    Attributes and methods that are about one bot concern the first one.
 
     Args:
         token: the token of the first bot.
         username: the username of the first bot.
-        strict: also reject calls to a chat without a known user, answers to unknown
-            callback queries, and a second setWebhook within a second. Without it tests
-            may use any ids.
-        limits: Telegram's limits of how often a bot may send, or None to enforce none.
+        turns_key: the key with which a gateway may post its traces; empty to reject all
+            traces.
+        delivery_timing: the timing of webhook deliveries; None for Telegram's.
+        max_users: the maximum number of users.
+        strict: True to also reject calls to a chat without a known user, answers to
+            unknown queries, and a second setWebhook within a second; False to let tests
+            use any ids.
+        limits: Telegram's limits of how often a bot may send; None to enforce none.
 
     Attributes:
         bots: the bots.
         limits: enforces and counts Telegram's limits.
-        user_actions: acts as the users of the first bot.
+        user_actions: performs actions of users in the chats of the first bot.
         manual_updates: creates updates of all other types for the first bot.
-        queries: the open queries of the first bot, and its answers.
+        queries: the queries that the first bot has to answer, and its answers.
         events: the stream of all events.
         update_log: the updates of all bots, with their delivery and processing state.
         files: the files of the first bot on Telegram's servers.
@@ -106,26 +110,30 @@ class Simulator:
 
     @property
     def blocked(self) -> set[int]:
-        """The ids of users who blocked the bot; tests may change the set."""
+        """The ids of users who blocked the first bot; tests may change the set."""
         return self._first.users.blocked
 
     @property
     def answers(self) -> list[Parameters]:
-        """The newest answers to pressed buttons, oldest first."""
+        """The newest answers to pressed buttons, as calls' parameters, oldest first."""
         return self._first.callback_queries.answers
 
     @property
     def webhook(self) -> Parameters:
-        """The result of getWebhookInfo; tests may change it to simulate a delivery."""
+        """What getWebhookInfo returns; tests may change it to simulate a delivery."""
         return self._first.webhook.info
 
     @property
     def secret_token(self) -> str:
-        """The secret token of setWebhook, or an empty string if there is none."""
+        """The secret token that setWebhook set, or an empty string if there is none."""
         return self._first.webhook.secret_token
 
     def set_webhook(self, url: str, secret_token: str = "") -> None:
-        """Deliver updates to a URL, as if the bot had called setWebhook."""
+        """Deliver the first bot's updates to a URL, as if it had called setWebhook.
+
+        Raises:
+            ApiError: the URL or the secret is invalid.
+        """
         self._first.deliveries.set_webhook({"url": url, "secret_token": secret_token})
 
     def messages(self, chat_id: int) -> list[Parameters]:
@@ -137,7 +145,7 @@ class Simulator:
         return self._first.chats.messages(chat_id)
 
     def snapshot(self) -> Parameters:
-        """Return the initial state for a chat page."""
+        """Return all that a page shows at first: bots, messages, users and updates."""
         first, *others = self.bots
         return {
             **first.view(_SHOWN),
@@ -162,9 +170,9 @@ class Simulator:
         drop: bool = False,
         body: str | None = None,
     ) -> None:
-        """Make the next matching calls fail.
+        """Make the next calls that match fail, or respond in another way.
 
-        Faults are queued; a call consumes the first one that matches it.
+        Such faults are queued; a call uses up the first one that matches it.
 
         Args:
             method: the method that fails, case-insensitive; "*" matches every method.
@@ -172,12 +180,14 @@ class Simulator:
                 only its response is delayed, dropped or replaced.
             description: the description of the error; Telegram's text if None.
             retry_after: seconds to wait, for 429; 1 if None.
-            migrate_to_chat_id: the new id of an upgraded group; sets the status to 400.
-            chat_id: only calls to this chat fail.
+            migrate_to_chat_id: the new id of a group that became a supergroup, which
+                sets the status to 400; None for other errors.
+            chat_id: only calls to this chat fail; None for calls to any chat.
             times: the number of calls that fail.
             delay: seconds to wait before the response.
-            drop: close the connection instead of responding.
-            body: respond with this text, which need not be JSON.
+            drop: True to close the connection instead of responding.
+            body: respond with this text, which need not be JSON; None for the usual
+                body.
         """
         self._one_shot_faults.add(
             Fault(
@@ -195,7 +205,7 @@ class Simulator:
         )
 
     def stop_failing(self) -> None:
-        """Remove the queued faults that no call has consumed yet."""
+        """Remove the faults of `fail` that no call has used up yet."""
         self._one_shot_faults.clear()
 
     def _answer_webhook(
@@ -205,7 +215,7 @@ class Simulator:
 
     @property
     def app(self) -> web.Application:
-        """A new aiohttp application over this simulator."""
+        """A new aiohttp application with the Bot API, the page and its endpoints."""
         app = web.Application(
             client_max_size=_LARGEST_BODY, middlewares=[reject_foreign_requests]
         )
@@ -224,9 +234,13 @@ class Simulator:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Serve over HTTP, on a free port if `port` is 0; yields the base URL.
+        """Serve over HTTP and deliver updates within the block; yield the base URL.
 
         May be entered again after it ended, to simulate an outage.
+
+        Args:
+            host: the address to listen on.
+            port: the port to listen on; 0 for a free one.
 
         Raises:
             OSError: the port is in use.

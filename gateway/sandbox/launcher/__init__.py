@@ -1,1 +1,1 @@
-"""Starts the simulator, the sample services and the gateway."""
+"""Starts and stops the sandbox: simulator, sample services and gateway."""

@@ -1,9 +1,10 @@
-"""Becomes a program that ends with the process that started it.
+"""Turns into another program, which ends with the process that started it.
 
 python -I -S become_program.py PARENT ERRORS PROGRAM [ARGUMENT…]
 
-PARENT is the id of that process. ERRORS is a file descriptor: it gets the number of the
-error if the program cannot be run, and is closed as soon as it runs.
+PARENT is the id of the starting process. ERRORS is a file descriptor: if the program
+cannot be run, the number of the error is written to it; when the program runs, it is
+closed.
 
 The process runs only the standard library, because it exists for a few milliseconds.
 """
@@ -17,7 +18,10 @@ _SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 def main() -> None:
-    """Become the program, or report why that is impossible."""
+    """Replace this process by the program, or write the error's number to ERRORS.
+
+    Return without either if the parent has already ended.
+    """
     parent, errors, *program = sys.argv[1:]
     os.set_inheritable(int(errors), False)
     # Other systems have nothing like it: there a killed sandbox leaves its processes.

@@ -1,11 +1,11 @@
 """Keeps the chats of the simulator in a file, over a restart of the sandbox.
 
-The file has the users, and of each bot the messages and who blocked it. It also has the
-secrets of the sandbox, from which the gateway signs buttons: otherwise those in old
-messages would not work. Updates and the contents of files are not kept.
+The file has the users, and for each bot the messages and the users who blocked it. It
+also has the secrets of the sandbox, from which the gateway signs buttons: otherwise the
+buttons in old messages would not work. Updates and the contents of files are not kept.
 
 Concurrency: one task, which writes the file whenever something has changed. The file is
-written to another name and then renamed, so that it is always whole.
+written under another name and then renamed, so that it is always complete.
 """
 
 import asyncio
@@ -98,13 +98,14 @@ class _Content(Struct):
 
 
 class ChatFile:
-    """A file with chats.
+    """The file in which the chats are kept. It is read when the object is created.
 
     A file that does not exist, is damaged, or was written by another version has no
     chats; it is written at the next change. A file of another kind is never written.
+    Problems are reported on standard error.
 
     Args:
-        path: the file.
+        path: the path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,23 +116,25 @@ class ChatFile:
 
     @property
     def token(self) -> str | None:
-        """The token of the first bot, or None."""
+        """The token of the first bot in the file; None if the file has no chats."""
         return self._content.token if self._content else None
 
     @property
     def webhook_secret(self) -> str | None:
-        """The secret of the webhooks, or None."""
+        """The secret of the webhooks in the file; None if the file has no chats."""
         return self._content.webhook_secret if self._content else None
 
     @contextlib.asynccontextmanager
     async def keeping(
         self, simulator: Simulator, webhook_secret: str
     ) -> AsyncIterator[None]:
-        """Restore the chats, and keep those of the block.
+        """Restore the chats from the file, and write changes within the block to it.
+
+        Changes are written every two seconds and at the end of the block.
 
         Args:
-            simulator: has the chats.
-            webhook_secret: the secret of the webhooks.
+            simulator: gets the restored chats, and has the chats to write.
+            webhook_secret: the secret of the webhooks, which is written as well.
         """
         if self._content:
             _restore(simulator, self._content)

@@ -1,9 +1,9 @@
 """Runs a gateway for a real bot on a developer's machine.
 
-The gateway polls, so that the machine needs no public address. Services that do not run
-yet are replaced by samples. The settings are those of `telegram-gateway serve`, from
-the environment and a file `.env`. A page on loopback shows what happens to each update;
-it runs in this process.
+The gateway fetches the updates by long polling, so that the machine needs no public
+address. Services that do not run yet are replaced by samples. The settings are those of
+`telegram-gateway serve`, from the environment and a file `.env`. A page on loopback,
+which this process serves, shows what happens to each update.
 
 Concurrency: one task. It starts the page, the sample services and the gateway and stops
 them in reverse; see `subprocesses.py` for how a process ends. The first signal stops
@@ -47,16 +47,16 @@ async def run_dev(
     arguments: Sequence[str] = (),
     development: Development,
 ) -> int:
-    """Run the gateway until SIGINT, SIGTERM or SIGHUP.
+    """Run the gateway, a page and the services until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         username: the bot's username without the at sign.
         targets: the address of each service, by name.
         page_port: the port of the page.
-        samples_port: the port of the sample services; None if none is needed.
-        operations_url: where the gateway's health is, without the path.
-        arguments: further arguments of the gateway.
-        development: what is started and watched for the developer.
+        samples_port: the port of the sample services; None to start none.
+        operations_url: the base URL of the gateway's health endpoints.
+        arguments: further command-line arguments of the gateway.
+        development: the own services to start, and whether to restart what changes.
 
     Returns:
         The exit code: 0 after a signal, 1 if a process ended by itself or did not

@@ -1,4 +1,4 @@
-"""What a developer changes while the gateway runs: own services, and contracts."""
+"""What a developer works on while the gateway runs: own services, and contracts."""
 
 import asyncio
 import sys
@@ -14,13 +14,14 @@ from gateway.sandbox.launcher.watched_files import WatchedFiles
 
 
 class Development(Struct, frozen=True, kw_only=True):
-    """What is started and watched for a developer.
+    """The developer's own services, and what is restarted when files change.
 
     Attributes:
         commands: the own services to start.
         contracts: the files and folders with the contracts.
-        watch: whether processes are started again when their files change.
-        wait_for_services: whether to wait until own services accept connections.
+        watch: whether a process is started again when its files change.
+        wait_for_services: whether to wait until the own services accept connections
+            before the gateway is started.
     """
 
     commands: Sequence[OwnService] = ()
@@ -29,19 +30,27 @@ class Development(Struct, frozen=True, kw_only=True):
     wait_for_services: bool = False
 
     def watch_contracts(self) -> WatchedFiles | None:
-        """Return the files with whose change the gateway is started again, or None."""
+        """Return the contract files whose change restarts the gateway.
+
+        None if nothing is restarted when files change.
+        """
         return WatchedFiles(self.contracts) if self.watch else None
 
     def watch_samples(self) -> WatchedFiles | None:
-        """Return the files of the sample services, or None."""
+        """Return the files of the sample services whose change restarts them.
+
+        None if nothing is restarted when files change.
+        """
         return WatchedFiles(map(Path, samples.__path__)) if self.watch else None
 
 
 async def check_contracts(environment: Mapping[str, str]) -> bool:
-    """Return whether a gateway could start with the contracts; report the problems.
+    """Return whether a gateway could start with the current contracts.
+
+    A process of its own loads them, and writes the problems to standard error.
 
     Args:
-        environment: the environment of the gateway.
+        environment: the environment of the gateway, with the setting CONTRACTS.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "gateway", "routes"),

@@ -16,7 +16,7 @@ _SECRET_VARIABLE = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105 - the name of a variab
 
 
 def add_bots(simulator: Simulator, usernames: Sequence[str]) -> None:
-    """Add bots to the simulator, unless it has them."""
+    """Add bots with random tokens to the simulator, unless their names exist."""
     known = {bot.profile["username"] for bot in simulator.bots}
     for username in usernames:
         if username not in known:
@@ -27,14 +27,18 @@ def add_bots(simulator: Simulator, usernames: Sequence[str]) -> None:
 def build_bot_settings(
     simulator: Simulator, webhook_secret: str, directory: Path
 ) -> dict[str, str]:
-    """Return the settings of the bots for the gateway's environment.
+    """Return the settings that make the gateway serve the simulator's bots.
 
-    A single bot is that of the environment; several are in a file BOTS_FILE.
+    A single bot is set by environment variables. For several, this writes the file that
+    the setting BOTS_FILE names.
 
     Args:
         simulator: the simulator with the bots.
         webhook_secret: the secret of all webhooks.
         directory: where the file is written; it contains no token.
+
+    Returns:
+        Environment variables of the gateway, by name.
     """
     bots = list(simulator.bots)
     if len(bots) == 1:
@@ -61,7 +65,7 @@ def build_bot_settings(
 
 
 def set_webhooks(simulator: Simulator, url: str, webhook_secret: str) -> None:
-    """Deliver the updates of all bots to the gateway.
+    """Make the simulator send the updates of all bots to the gateway.
 
     Args:
         simulator: the simulator with the bots.
@@ -75,18 +79,18 @@ def set_webhooks(simulator: Simulator, url: str, webhook_secret: str) -> None:
 
 
 def get_webhook_path(usernames: Sequence[str], index: int = 0) -> str:
-    """Return the path of a bot's webhook; a single bot is not named in it.
+    """Return the path of a bot's webhook, which has the bot's name if there are others.
 
     Args:
         usernames: the usernames of all bots.
-        index: the number of the bot, from 0.
+        index: the index of the bot in `usernames`.
     """
     path = "/webhook/telegram"
     return f"{path}/{usernames[index]}" if len(usernames) > 1 else path
 
 
 def find_name_problems(usernames: Sequence[str]) -> list[str]:
-    """Return what is wrong with the names of the option `--bot`."""
+    """Return what is wrong with the values of the option `--bot`, one text each."""
     problems = [
         f"--bot {name}: {NAME_RULE}" for name in usernames if not NAME.fullmatch(name)
     ]

@@ -56,16 +56,18 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
             without a sample may have a target in the environment.
         port: the port of the gateway's webhook.
         ops_port: the port of the gateway's metrics.
-        simulator_port: the port of the Bot API simulator.
+        simulator_port: the port of the Bot API simulator and its page.
         samples_port: the port of the sample services; a free one is used if a target
             has this port.
         host: the address to listen on, which must be loopback.
-        targets: addresses of services that replace samples.
-        secrets: the shared secrets, or None for random ones.
-        settings: further settings of the gateway.
-        limits: Telegram's limits of messages, or None to enforce none.
-        bots: the usernames of the bots, or none for a single one.
-        development: what is started and watched for a developer; nothing if None.
+        targets: addresses of services that replace samples, by service name; None for
+            none.
+        secrets: the secrets that the processes share; None for random ones.
+        settings: further settings of the gateway; None for none.
+        limits: Telegram's limits of how often a bot may send; None to enforce none.
+        bots: the usernames of the bots; empty for a single one with a default name.
+        development: the own services to start, and whether to restart what changes;
+            None for neither.
         chats: keeps the chats over a restart; None if they are forgotten.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The services of a developer that the launcher starts itself."""
+"""A developer's own services, which the launcher starts by a command."""
 
 import os
 import shlex
@@ -31,12 +31,12 @@ _SECRETS = ("TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET")
 
 
 class OwnService(Struct, frozen=True, kw_only=True):
-    """A service that is started by a command.
+    """A service of the developer, and the command that starts it.
 
     Attributes:
         name: the name of the service, as in its settings.
         command: the program and its arguments.
-        folder: where it runs; its files are watched.
+        folder: the working directory of the program; its files are watched for changes.
     """
 
     name: str
@@ -85,12 +85,13 @@ def add_targets(
     targets: Mapping[str, str],
     find_ports: Callable[[int], Sequence[int]] = free_ports,
 ) -> dict[str, str]:
-    """Return the addresses of all services; a service without one gets a free port.
+    """Return the addresses of all services, including those that will be started.
 
     Args:
-        commands: start the services.
+        commands: the services to start. Each one without an address gets a free port on
+            loopback.
         targets: the addresses that the developer passed, by service name.
-        find_ports: returns so many free ports.
+        find_ports: returns as many free ports as it is asked for.
     """
     missing = [each.name for each in commands if each.name not in targets]
     found = zip(missing, find_ports(len(missing)), strict=True)
@@ -107,18 +108,20 @@ async def running_services(
     watch: bool,
     wait: bool = False,
 ) -> AsyncIterator[None]:
-    """Run services within the block.
+    """Run a developer's own services within the block.
 
     Args:
-        children: runs them.
-        commands: start them. PORT in their environment is the port to listen on.
-        targets: the addresses at which the gateway calls them.
-        variables: further variables of their environment.
+        children: starts and stops the processes.
+        commands: the services. Each program has to listen on the port in its
+            environment variable PORT.
+        targets: the addresses at which the gateway calls them, by service name.
+        variables: further variables of their environment; None for none.
         watch: whether a service is started again when one of its files changes.
         wait: whether to wait until each service accepts connections.
 
     Raises:
         ProcessExited: a service cannot be started.
+        StopRequested: a signal came before all services were ready.
     """
     inherited = {
         name: value for name, value in os.environ.items() if name not in _SECRETS

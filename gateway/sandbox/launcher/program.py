@@ -1,4 +1,4 @@
-"""Starts a program that ends with this process.
+"""Starts a program that ends when this process ends.
 
 A function that Python runs in the child before the program (`preexec_fn`) would be
 simpler. But it needs a copy of this process, and where gRPC's threads run, one in ten
@@ -20,14 +20,15 @@ from gateway.sandbox.launcher import become_program
 
 
 class Program(Struct, frozen=True, kw_only=True):
-    """What is run as a subprocess.
+    """A program to run as a subprocess, with its arguments and environment.
 
     Attributes:
-        name: its name in messages.
+        name: the name of the subprocess in messages.
         arguments: the path or name of the program, and its arguments.
-        environment: its complete environment.
-        directory: where it runs; None for the directory of this process.
-        has_children: whether signals go to the processes that it has started, too.
+        environment: the complete environment of the program.
+        directory: the working directory; None for that of this process.
+        has_children: True if signals go to the program and to all processes that it has
+            started; False if they go only to the program.
     """
 
     name: str
@@ -42,10 +43,10 @@ async def start_program(program: Program, output: int | None) -> Process:
 
     Args:
         program: the program.
-        output: the file descriptor for its output, or None for that of this process.
+        output: the file descriptor for its output; None for the output of this process.
 
     Raises:
-        OSError: it cannot be run.
+        OSError: the program cannot be run.
     """
     reading, writing = os.pipe()
     try:

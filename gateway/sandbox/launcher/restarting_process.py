@@ -1,7 +1,7 @@
 """A subprocess that is started again when a developer changes a file.
 
-Concurrency: one task, `run`, which starts and ends the process. It is cancelled at the
-end and then ends the process; see `subprocesses.py`.
+Concurrency: one task, `run`, which starts and ends the process. When the task is
+cancelled, it ends the process; see `subprocesses.py`.
 """
 
 import asyncio
@@ -25,18 +25,19 @@ async def _accept_any_change() -> bool:
 class RestartingProcess:
     """A subprocess that is started again when one of its files changes.
 
-    If it ends by itself, it is started again with the next change.
+    If the process ends by itself, it is started again with the next change.
 
     Args:
-        name: its name in messages.
-        start: starts it. Raises OSError if its program cannot be run.
-        end: ends it.
-        files: its files.
-        check: returns whether it is to be started again after a change. If not, it goes
-            on as it is; the function has told why.
+        name: the name of the process in messages.
+        start: starts the process. Raises OSError if its program cannot be run.
+        end: ends the process that it gets.
+        files: the files that are watched.
+        check: called after a change; returns whether to start the process again. If it
+            returns False, the process goes on, and the function has told why.
 
     Attributes:
-        process: the process, or None before the first start and while it has ended.
+        process: the process; None before the first start, during a restart, and if the
+            program could not be run.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class RestartingProcess:
         return self.process is not None and self.process.returncode is not None
 
     async def run(self) -> None:
-        """Run the process until cancelled."""
+        """Start the process, restart it after changes, and end it when cancelled."""
         try:
             while True:
                 await self._try_start()

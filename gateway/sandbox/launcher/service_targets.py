@@ -1,4 +1,4 @@
-"""The addresses of the sandbox's services, and checks of ports."""
+"""The addresses of the sandbox's services, and checks of TCP ports."""
 
 import asyncio
 import contextlib
@@ -52,10 +52,11 @@ def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, s
 def resolve_targets(
     services: Collection[str], samples_port: int, targets: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the addresses of all services.
+    """Return the address of each service.
 
-    Services without a target in `targets` or, unless they are samples, in the
-    environment are called at the port of the samples.
+    The address is that in `targets`; otherwise, unless there is a sample for the
+    service, that in the environment variable NAME_TARGET; otherwise that of the
+    samples.
 
     Args:
         services: the names of all routed services.
@@ -69,17 +70,20 @@ def resolve_targets(
 
 
 def call_settings(services: Collection[str]) -> dict[str, str]:
-    """Return the call settings of all services from the environment.
+    """Return the settings for streaming and timeouts of services in the environment.
 
     Args:
         services: the names of the services, as in their settings.
+
+    Returns:
+        The values by the names of the variables, such as PROFILE_TIMEOUT.
     """
     names = [f"{name}_{setting}" for name in services for setting in _OF_CALLS]
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different free ports."""
+    """Return different TCP ports on loopback that are free now but not reserved."""
     found: list[int] = []
     with contextlib.ExitStack() as open_probes:
         for port in random.sample(_FREE_PORTS, len(_FREE_PORTS)):
@@ -93,7 +97,7 @@ def free_ports(count: int) -> list[int]:
 
 
 async def accepts_connections(port: int) -> bool:
-    """Return whether a server accepts connections on a port."""
+    """Return whether a server accepts connections on a loopback port, by connecting."""
     with contextlib.suppress(OSError):
         _, writer = await asyncio.open_connection(LOOPBACK, port)
         writer.close()
@@ -102,7 +106,7 @@ async def accepts_connections(port: int) -> bool:
 
 
 def port_problem(port: int) -> str:
-    """Return why a port cannot be listened on, or "" if it can."""
+    """Return why a loopback port cannot be listened on, or "" if it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -41,12 +41,12 @@ _INHERITED_VARIABLES = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR",
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """The secrets between the processes; random, so that no foreign page knows them.
+    """The secrets that the processes share; random, so that no foreign page knows them.
 
     Attributes:
-        token: the token of a bot that does not exist.
-        webhook: the webhook's secret.
-        turns: the key with which the gateway posts its traces.
+        token: the token of the first bot, which does not exist at Telegram.
+        webhook: the secret that the simulator sends with each update.
+        turns: the key with which the gateway posts its traces to the page.
     """
 
     token: str = field(default_factory=lambda: f"123456:{token_urlsafe(26)}")
@@ -55,12 +55,12 @@ class Secrets(Struct, frozen=True, kw_only=True):
 
 
 class Ports(Struct, frozen=True, kw_only=True):
-    """The ports of the sandbox.
+    """The TCP ports on which the parts of the sandbox listen.
 
     Attributes:
         gateway: the port of the gateway's webhook.
         ops: the port of the gateway's metrics.
-        simulator: the port of the Bot API simulator.
+        simulator: the port of the Bot API simulator and its page.
         samples: the port of the sample services.
         delivery: the port of the gateway's Delivery service.
     """
@@ -73,7 +73,7 @@ class Ports(Struct, frozen=True, kw_only=True):
 
     @property
     def delivery_target(self) -> str:
-        """The address of the gateway's Delivery service."""
+        """The gRPC address of the gateway's Delivery service."""
         return f"{LOOPBACK}:{self.delivery}"
 
     @property
@@ -96,18 +96,22 @@ async def run_stack(  # noqa: PLR0913 - one parameter per choice
     development: Development | None = None,
     chats: ChatFile | None = None,
 ) -> AsyncIterator[Simulator]:
-    """Run the sandbox within the block; its processes stop in reverse order.
+    """Run the sandbox within the block, and yield its simulator.
+
+    The processes stop in reverse order.
 
     Args:
-        children: runs the sample services and the gateway.
+        children: starts and stops the sample services and the gateway.
         ports: the ports to listen on.
-        service_targets: the address of each service.
-        secrets: the shared secrets, or None for random ones.
-        settings: default settings of the gateway; the environment overrides them.
-        max_users: the maximum number of users.
-        limits: Telegram's limits of messages, or None to enforce none.
-        bots: the usernames of the bots, or none for a single one.
-        development: what is started and watched for a developer; nothing if None.
+        service_targets: the address of each service. Samples are started only if one is
+            at their port.
+        secrets: the secrets that the processes share; None for random ones.
+        settings: further settings of the gateway; None for none.
+        max_users: the maximum number of users of the simulator.
+        limits: Telegram's limits of how often a bot may send; None to enforce none.
+        bots: the usernames of the bots; empty for a single one with a default name.
+        development: the own services to start, and whether to restart what changes;
+            None for neither.
         chats: keeps the chats over a restart; None if they are forgotten.
 
     Raises:

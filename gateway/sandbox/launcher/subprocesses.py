@@ -1,9 +1,10 @@
-"""Subprocesses of the sandbox.
+"""Starts, watches and stops the subprocesses of the sandbox.
 
 Concurrency: one task starts, watches and stops them; those that are started again when
 a file changes have a task each, see `restarting_process.py`. Each process has a process
 group of its own, so that Ctrl-C in a terminal does not reach it: the sandbox stops them
-one after the other. They inherit the sandbox's output.
+one after the other, by SIGTERM and after ten seconds by SIGKILL. They inherit the
+sandbox's output.
 """
 
 import asyncio
@@ -32,11 +33,11 @@ _POLL_SECONDS = 0.05
 
 
 class ProcessExited(Exception):
-    """A process ended by itself or did not start. The message is for people."""
+    """A process ended by itself or did not start. The message says which one."""
 
 
 class StopRequested(Exception):
-    """A signal requested the stop of the sandbox."""
+    """`Subprocesses.stop` was called, usually after a signal."""
 
 
 async def _is_ready() -> bool:
@@ -44,10 +45,11 @@ async def _is_ready() -> bool:
 
 
 class Subprocesses:
-    """The running processes by name, in the order in which they were started.
+    """Runs subprocesses, and notices when one ends by itself.
 
     Args:
-        output: the file descriptor for their output, or None for the sandbox's own.
+        output: the file descriptor for the output of the processes; None for the
+            sandbox's own.
     """
 
     def __init__(self, output: int | None = None) -> None:
@@ -58,7 +60,10 @@ class Subprocesses:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """End `watch`; a second call kills the processes at once."""
+        """Make `watch` return, so that the caller ends the processes.
+
+        A second call kills the processes at once.
+        """
         if self._stop.is_set():
             restarting = (each.process for each in self._restarting)
             for process in (*self._processes.values(), *restarting):
@@ -78,17 +83,19 @@ class Subprocesses:
     ) -> AbstractAsyncContextManager[None]:
         """Run a Python module as a subprocess within the block.
 
+        The block begins when the process is ready, for which it has 30 seconds.
+
         Args:
-            name: its name in messages.
+            name: the name of the process in messages.
             arguments: the module and its arguments.
-            environment: its complete environment.
-            ready: returns whether it is ready.
-            files: the files with whose change it is started again; None for never.
-            check: returns whether it can be started again.
+            environment: the complete environment of the process.
+            ready: returns whether the process is ready.
+            files: the files whose change restarts the process; None for no restarts.
+            check: called after a change; returns whether to restart the process.
 
         Raises:
-            ProcessExited: it ended, or was not ready in time.
-            StopRequested: a signal came before it was ready.
+            ProcessExited: the process ended, or was not ready in time.
+            StopRequested: `stop` was called before the process was ready.
         """
         program = Program(
             name=name,
@@ -109,12 +116,13 @@ class Subprocesses:
 
         Args:
             program: the program.
-            files: the files with whose change it is started again; None for never.
-            ready: returns whether it is ready; None if nothing waits for it.
+            files: the files whose change restarts the program; None for no restarts.
+            ready: returns whether the program is ready, for which it has 30 seconds;
+                None to begin the block at once.
 
         Raises:
-            ProcessExited: it cannot be started, or was not ready in time.
-            StopRequested: a signal came before.
+            ProcessExited: the program cannot be started, or was not ready in time.
+            StopRequested: `stop` was called before the program was ready.
         """
         if files is None:
             return self._running_once(program, ready or _is_ready)
@@ -164,7 +172,7 @@ class Subprocesses:
             await cancel_and_wait(task)
 
     async def watch(self) -> None:
-        """Wait for `stop`.
+        """Wait until `stop` is called. The processes run on.
 
         Raises:
             ProcessExited: a process ended by itself.
@@ -173,11 +181,11 @@ class Subprocesses:
             await self.run_during(asyncio.Event().wait())
 
     async def run_during(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` while the processes run, and return its result.
+        """Run a coroutine while the processes run, and return its result.
 
         Raises:
-            ProcessExited: a process ended by itself; the work was cancelled.
-            StopRequested: a signal came; the work was cancelled.
+            ProcessExited: a process ended by itself; the coroutine was cancelled.
+            StopRequested: `stop` was called; the coroutine was cancelled.
         """
         working = asyncio.create_task(work, name="work")
         others = [

@@ -1,6 +1,6 @@
 """Finds the files that a developer changed.
 
-The files are looked at again and again: that needs no library, works on every system
+The files are read again twice a second: that needs no library, works on every system
 and in containers, and costs little, because their number is limited.
 """
 
@@ -37,13 +37,14 @@ class _FileState(Struct, frozen=True):
 
 
 class WatchedFiles:
-    """The files with code or contracts in some folders, and some single files.
+    """Watches the code and contract files in some folders, and some single files.
 
-    A file that is written again with the same content is not changed: a command may
-    generate files in its own folder whenever it starts.
+    A file that is written again with the same content does not count as changed: a
+    command may generate files in its own folder whenever it starts. Files beyond
+    `MAX_FILES` are not watched, which is reported on standard error.
 
     Args:
-        paths: the folders, and files with any suffix.
+        paths: the folders, and single files with any suffix.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
@@ -53,7 +54,7 @@ class WatchedFiles:
         self.find_changes()
 
     def find_changes(self) -> list[Path]:
-        """Return the files that differ from those at the last call."""
+        """Return the files that were changed, added or removed since the last call."""
         states = {}
         for path in self._list_files():
             if state := _read_state(path, self._states.get(path)):
@@ -67,7 +68,11 @@ class WatchedFiles:
         return sorted(changed)
 
     async def wait_for_change(self) -> list[Path]:
-        """Wait for a change and until no more changes follow; return the files."""
+        """Wait for a change, and until nothing has changed for half a second.
+
+        Returns:
+            The files that were changed, added or removed.
+        """
         changed: list[Path] = []
         while True:
             await asyncio.sleep(POLL_SECONDS)

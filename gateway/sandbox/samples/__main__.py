@@ -33,7 +33,7 @@ GRACE_SECONDS = 5.0
 
 
 def build_server(deliveries: DeliveryClient | None = None) -> grpc.aio.Server:
-    """Return a server with the four services, without a port.
+    """Return a gRPC server with the four services; it has no port and is not started.
 
     Args:
         deliveries: sends messages to users; None if the gateway serves no deliveries.
@@ -50,7 +50,14 @@ def build_server(deliveries: DeliveryClient | None = None) -> grpc.aio.Server:
 
 
 async def serve(host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the running calls."""
+    """Serve until SIGTERM or SIGINT, then finish the running calls.
+
+    The process exits with 2 if the port cannot be used.
+
+    Args:
+        host: the address to listen on.
+        port: the port to listen on; 0 for any free one.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

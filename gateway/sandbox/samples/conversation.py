@@ -36,7 +36,7 @@ WORD_SECONDS = 0.2
 
 
 class Conversation(ConversationServiceServicer):
-    """Echoes messages, and proposes people to meet.
+    """Echoes messages, thanks for attachments, and proposes people to meet.
 
     Args:
         users: the users who can be proposed.
@@ -48,14 +48,14 @@ class Conversation(ConversationServiceServicer):
     async def SendMessage(
         self, request: SendMessageRequest, context: ServicerContext[Any, Any]
     ) -> SendMessageResponse:
-        """Reply to a message."""
+        """Reply to a message: some words have their own replies, others are echoed."""
         size = await count_bytes(request.message)
         return SendMessageResponse(reply=self._answer(request, size))
 
     async def StreamMessage(
         self, request: StreamMessageRequest, context: ServicerContext[Any, Any]
     ) -> AsyncIterator[StreamMessageResponse]:
-        """Stream the reply word by word, and finish it with buttons."""
+        """Stream the same reply word by word, and send all of it at the end."""
         size = await count_bytes(request.message)
         reply = self._answer(request, size)
         for message in reply.messages[:1]:

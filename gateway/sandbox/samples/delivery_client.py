@@ -1,4 +1,4 @@
-"""Sends messages to users through the gateway, without an update of theirs.
+"""Sends messages to users on a service's own initiative, through the gateway.
 
 A call whose outcome is unknown is repeated with the same idempotency key: the gateway
 sends nothing twice.
@@ -22,7 +22,7 @@ class DeliveryClient:
     """A client of the gateway's Delivery service.
 
     Args:
-        target: the address of the Delivery service.
+        target: the gRPC address of the Delivery service.
     """
 
     def __init__(self, target: str) -> None:
@@ -34,12 +34,16 @@ class DeliveryClient:
     async def send(
         self, recipient: Recipient, message: OutgoingMessage, key: str
     ) -> bool:
-        """Send a message once, and return whether the gateway has stored it.
+        """Ask the gateway to send a message, with up to five attempts.
 
         Args:
             recipient: who gets the message.
             message: the message.
-            key: identifies what happened, so that it is told once.
+            key: the idempotency key: the gateway sends only one message for a key.
+
+        Returns:
+            True if the gateway has stored the message and will send it; False if it
+            rejected the message, or did not answer any attempt.
         """
         request = SendRequest(
             recipient=recipient, messages=[message], idempotency_key=key

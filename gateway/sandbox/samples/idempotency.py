@@ -4,9 +4,9 @@ The gateway repeats a call after UNAVAILABLE and after a crash, always with the 
 `request_id`. A real service stores that id together with the changes of the request, in
 the same transaction if possible; for this example memory is enough.
 
-Concurrency: one task per request. It ends by itself, and continues after its caller has
-given up. Nobody cancels it before the process ends; if it fails, its callers get the
-error and the next attempt starts another task.
+Concurrency: one task per request. It continues after its caller has given up, and
+nobody cancels it before the process ends. If it fails, its callers get the error and
+the next attempt starts another task.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ MAX_REMEMBERED = 10_000
 
 
 class IdempotencyInterceptor(ServerInterceptor):
-    """Executes each request of unary rpcs only once.
+    """Executes each request of unary rpcs only once, by its request id.
 
-    A repeated request waits for the response of a running first attempt. A failed
-    attempt is forgotten, so that the next one is executed.
+    A repeated request gets the stored response, or waits for the running first attempt.
+    A failed attempt is forgotten, so that the next one is executed.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,10 @@ class IdempotencyInterceptor(ServerInterceptor):
         continuation: "Callable[[HandlerCallDetails], Awaitable[_Handler | None]]",
         handler_call_details: HandlerCallDetails,
     ) -> "_Handler | None":
-        """Wrap the handler of a unary rpc."""
+        """Return a handler that executes each request once; others are left unchanged.
+
+        gRPC calls this for each call. Only the handlers of unary rpcs are replaced.
+        """
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler

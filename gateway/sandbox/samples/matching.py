@@ -1,6 +1,7 @@
 """The matching service: handles the buttons under a proposed person.
 
-The other user of a decision gets a message through the gateway's Delivery service.
+If a user decides about another user, the other one gets a message through the gateway's
+Delivery service.
 """
 # ruff: noqa: N802 - rpcs have the names of their contract
 
@@ -34,11 +35,12 @@ from gateway.sandbox.samples.users import Users
 
 
 class Matching(MatchingServiceServicer):
-    """Confirms each decision, and tells the other user.
+    """Confirms each decision about another user, and tells the other user.
 
     Args:
         users: the users who can be told.
-        deliveries: tells them; None if the gateway serves no deliveries.
+        deliveries: sends the messages; None if the gateway serves no deliveries, so
+            that nobody is told.
     """
 
     def __init__(self, users: Users, deliveries: DeliveryClient | None) -> None:
@@ -48,7 +50,7 @@ class Matching(MatchingServiceServicer):
     async def Connect(
         self, request: ConnectRequest, context: ServicerContext[Any, Any]
     ) -> ConnectResponse:
-        """Ask another user for a contact."""
+        """Ask another user for their contact, by a message with two buttons."""
         asker = request.context
         question = OutgoingMessage(
             text=f"{asker.first_name or 'Somebody'} asks for your contact.",
@@ -67,7 +69,7 @@ class Matching(MatchingServiceServicer):
     async def Accept(
         self, request: AcceptRequest, context: ServicerContext[Any, Any]
     ) -> AcceptResponse:
-        """Accept another user's request."""
+        """Accept another user's request, and tell that user."""
         name = request.context.first_name or "Somebody"
         reply = await self._decide(
             request.context,
@@ -80,7 +82,7 @@ class Matching(MatchingServiceServicer):
     async def Reject(
         self, request: RejectRequest, context: ServicerContext[Any, Any]
     ) -> RejectResponse:
-        """Reject another user's request."""
+        """Reject another user's request, and tell that user."""
         name = request.context.first_name or "Somebody"
         reply = await self._decide(
             request.context,
@@ -132,7 +134,11 @@ class Matching(MatchingServiceServicer):
 
 
 def build_keyboard(data: dict[str, str]) -> InlineKeyboard:
-    """Build a row of buttons from their data by their text."""
+    """Build an inline keyboard with one row of buttons.
+
+    Args:
+        data: the callback data of each button, by the button's text.
+    """
     row = InlineKeyboardRow(
         buttons=[
             InlineKeyboardButton(text=text, callback_data=data[text]) for text in data

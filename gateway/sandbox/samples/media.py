@@ -1,4 +1,7 @@
-"""Media in both directions: generated pictures, and attachments of users."""
+"""Media in both directions: generated pictures, and attachments of users.
+
+The pictures are made here, without files.
+"""
 
 import struct
 import zlib
@@ -19,20 +22,20 @@ _SIDE = 128
 
 
 def send_photo() -> Reply:
-    """Return a photo with a caption."""
+    """Return a reply with a generated photo and a caption."""
     message = OutgoingMessage(text="A photo, made a moment ago.", media=[_photo(0)])
     return Reply(messages=[message])
 
 
 def send_album() -> Reply:
-    """Return an album of three photos."""
+    """Return a reply with an album of three generated photos."""
     photos = [_photo(number) for number in range(len(_COLOURS))]
     message = OutgoingMessage(text="Three of a kind.", media=photos, album=True)
     return Reply(messages=[message])
 
 
 def send_document() -> Reply:
-    """Return a document."""
+    """Return a reply with a small CSV file."""
     report = Upload(
         content=b"day,steps\nMonday,7301\nTuesday,11200\n",
         file_name="steps.csv",
@@ -43,7 +46,10 @@ def send_document() -> Reply:
 
 
 async def count_bytes(message: IncomingMessage) -> int | None:
-    """Download the file of a message and return its size, or None without a URL.
+    """Download the file of a message from the gateway, and return its size in bytes.
+
+    Returns:
+        The size; None if the message has no file, or the file has no URL.
 
     Raises:
         aiohttp.ClientError: the download failed.

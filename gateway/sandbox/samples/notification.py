@@ -1,4 +1,4 @@
-"""The notification service: preferences and reachability of users."""
+"""The notification service: whether users want notifications and can be reached."""
 # ruff: noqa: N802 - rpcs have the names of their contract
 
 from typing import Any
@@ -27,7 +27,7 @@ class Notification(NotificationServiceServicer):
     async def SetPreference(
         self, request: SetPreferenceRequest, context: ServicerContext[Any, Any]
     ) -> SetPreferenceResponse:
-        """Turn a user's notifications on or off; other values return a help text."""
+        """Turn a user's notifications on or off; reply to other words with help."""
         user = request.context.telegram_user_id
         setting = request.setting.strip().lower()
         if setting == "off":
@@ -42,7 +42,7 @@ class Notification(NotificationServiceServicer):
     async def ReportReachability(
         self, request: ReportReachabilityRequest, context: ServicerContext[Any, Any]
     ) -> ReportReachabilityResponse:
-        """Record whether a user is reachable, and greet users who come back."""
+        """Record whether a user has blocked the bot, and greet users who unblock it."""
         user = request.context.telegram_user_id
         if request.event != EVENT_USER_UNBLOCKED_BOT:
             self._unreachable.add(user)

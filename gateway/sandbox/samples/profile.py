@@ -21,7 +21,7 @@ from gateway.sandbox.samples.users import Users
 
 
 class Profile(ProfileServiceServicer):
-    """Creates a user for every sender.
+    """Gives each Telegram user an internal id, and describes users.
 
     Args:
         users: where the users are recorded.
@@ -33,7 +33,10 @@ class Profile(ProfileServiceServicer):
     async def ResolveUser(
         self, request: ResolveUserRequest, context: ServicerContext[Any, Any]
     ) -> ResolveUserResponse:
-        """Return the internal id, which is always the same for a Telegram user."""
+        """Return the internal id of a Telegram user, and record the user.
+
+        The id is always the same for a user, and empty for an update without one.
+        """
         telegram_user_id = request.context.telegram_user_id
         if not telegram_user_id:
             return ResolveUserResponse()
@@ -44,7 +47,7 @@ class Profile(ProfileServiceServicer):
     async def Start(
         self, request: StartRequest, context: ServicerContext[Any, Any]
     ) -> StartResponse:
-        """Welcome a user, who may have followed a deep link."""
+        """Welcome a user, who may have followed a link with a payload."""
         # Names and payloads are user input: escape markup in them.
         name = html.escape(request.context.first_name) or "stranger"
         lines = [f"<b>Welcome, {name}!</b>"]
@@ -59,7 +62,7 @@ class Profile(ProfileServiceServicer):
     async def GetProfile(
         self, request: GetProfileRequest, context: ServicerContext[Any, Any]
     ) -> GetProfileResponse:
-        """Return the profile of a user."""
+        """Reply with the name and the internal id of the user who asks."""
         user = request.context
         name = html.escape(user.first_name) or "No name"
         user_id = html.escape(user.internal_user_id) or "unknown"

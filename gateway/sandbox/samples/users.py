@@ -1,4 +1,7 @@
-"""The people whom users can meet in the samples: other users, and made-up ones."""
+"""The people whom users can meet in the samples: other users, and made-up ones.
+
+The made-up ones are in `PEOPLE`; they never answer.
+"""
 
 from collections import OrderedDict
 
@@ -18,7 +21,7 @@ first."""
 
 
 class Users:
-    """The users who have written to each bot.
+    """Remembers the users who have written to each bot, in memory.
 
     A real service reads them from its database.
     """
@@ -28,7 +31,7 @@ class Users:
         """First names by bot and internal user id, the latest last."""
 
     def record(self, context: RequestContext, internal_user_id: str) -> None:
-        """Record the user of an update."""
+        """Remember the user of an update as the one who wrote last."""
         key = context.bot.id, internal_user_id
         self._names[key] = context.first_name or "Somebody"
         self._names.move_to_end(key)
@@ -41,13 +44,13 @@ class Users:
         return name or PEOPLE.get(internal_user_id)
 
     def is_user(self, bot_id: int, internal_user_id: str) -> bool:
-        """Return whether the id belongs to a user, who can get messages."""
+        """Return whether an id is that of a real user of the bot, not a made-up one."""
         return (bot_id, internal_user_id) in self._names
 
     def find_grace(self, context: RequestContext) -> str:
-        """Return the id of the user called Grace who wrote last, or of the made-up one.
+        """Return the internal id of a user called Grace, other than the one who asks.
 
-        Nobody meets themselves.
+        Of several, it is the one who wrote last; if there is none, the made-up Grace.
         """
         for (bot_id, internal_user_id), name in reversed(self._names.items()):
             is_other = internal_user_id != context.internal_user_id

@@ -1,8 +1,8 @@
 """The environment of a scenario: its users on a simulator, and waiting for events.
 
-Concurrency: the task that plays and, within `open`, one that takes the simulator's
-events. The first one waits only here, in `until` and `pace`, and is woken by the
-second.
+Concurrency: two tasks, the one that plays the scenario and, within `open`, one that
+reads the simulator's events. The first one waits only here, in `until` and `pace`, and
+is woken by the second.
 """
 
 import asyncio
@@ -30,20 +30,22 @@ _PREFIX = len(b"data: ")
 
 
 class StepFailed(Exception):
-    """A step failed. The message is for people, in one or more lines."""
+    """A step of a scenario failed. The message says why, in one or more lines."""
 
 
 class Participant(Struct, eq=False):
     """A user of a scenario, in the chat with one bot.
 
     Attributes:
-        name: the name in the file.
+        name: the user's name in the file.
         id: Telegram's user id.
         bot: the bot of the chat.
-        observed: the messages of the bot that this user has seen.
-        since: the last message of the chat before the scenario began.
-        update_id: the update of the user's last action, or None if there was none.
-        inline_query_id: the user's last inline query; empty if there was none.
+        observed: what this user has seen of the bot.
+        since: the id of the last message of the chat before the scenario began.
+        update_id: the id of the update of the user's last action; None if there was
+            none.
+        inline_query_id: the id of the user's last inline query; empty if there was
+            none.
     """
 
     name: str
@@ -56,12 +58,13 @@ class Participant(Struct, eq=False):
 
 
 class Environment:
-    """One scenario's view of a simulator.
+    """What the steps of a scenario act on: its users and bots in a simulator.
 
     Args:
+        simulator: the simulator.
+        pace: minimum seconds between two actions of one user with one bot.
         bots: the usernames of the bots; empty for the first one of the simulator.
         deliveries: sends messages as a service; None if no step does.
-        pace: minimum seconds between two actions of one user with one bot.
 
     Attributes:
         within: the timeout of the current step in seconds.
@@ -90,12 +93,17 @@ class Environment:
         self._last: LogEntry | None = None
 
     def choose_bot(self, username: str) -> None:
-        """Set the bot of the current step; an empty name for the only one."""
+        """Set the bot of the next step by its username; "" means the only one."""
         named = [bot for bot in self._bots if username in {"", bot.profile["username"]}]
         self._bot = named[0]
 
     async def enter(self, name: str, language: str, user_id: int) -> None:
-        """Add a user.
+        """Add a user of the scenario to the simulator.
+
+        Args:
+            name: the user's name in the file.
+            language: the language of the user's app.
+            user_id: Telegram's user id; an existing user with this id is replaced.
 
         Raises:
             InvalidInput: there are too many users.
@@ -109,12 +117,12 @@ class Environment:
             self._participants[bot.id, name] = person
 
     def person(self, name: str) -> Participant:
-        """Return an added user, in the chat with the bot of the current step."""
+        """Return the user with a name, in the chat with the bot of the current step."""
         return self._participants[self._bot.id, name]
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Follow the events within the block."""
+        """Record within the block what the users see, from the simulator's events."""
         with self._simulator.events.listen(self._lose) as listener:
             taking = asyncio.create_task(self._take(listener), name="events")
             try:
@@ -125,8 +133,13 @@ class Environment:
     async def until(self, condition: Callable[[], bool], within: float) -> bool:
         """Wait until a condition is true; it is checked after each event.
 
+        Args:
+            condition: returns whether to stop waiting.
+            within: the maximum number of seconds to wait.
+
         Returns:
-            Whether it became true. It is not checked again after that.
+            True if the condition became true in time. It is not called again after
+            that.
 
         Raises:
             StepFailed: there were too many events to follow.
@@ -148,7 +161,8 @@ class Environment:
         gateway's rate limit also counts from there.
 
         Raises:
-            StepFailed: the gateway has not accepted it yet.
+            StepFailed: the gateway did not accept the last update within the step's
+                timeout.
         """
         entry = self._find_entry(person)
         if not entry or not self._pace:
@@ -163,15 +177,20 @@ class Environment:
         await asyncio.sleep(taken + self._pace - time.time())
 
     def note_update(self, person: Participant, update_id: int | None) -> None:
-        """Record the update of a user's last action."""
+        """Remember the update of a user's last action, for `pace` and `last`.
+
+        Args:
+            person: the user.
+            update_id: the id of the update; None if the bot does not get such updates.
+        """
         person.update_id = update_id
         self._last = self._find_entry(person)
 
     async def deliver(self, person: Participant, text: str) -> None:
-        """Send a text to a user as a service does that speaks first.
+        """Send a text to a user through the gateway, as a service does by itself.
 
         Raises:
-            StepFailed: the gateway did not store it.
+            StepFailed: the gateway did not store the message.
         """
         recipient = Recipient(bot=str(person.bot.id), telegram_user_id=person.id)
         message = OutgoingMessage(text=text)
@@ -183,7 +202,7 @@ class Environment:
 
     @property
     def last(self) -> LogEntry | None:
-        """The log entry of the last update, or None."""
+        """The log entry of the last action's update; None if there is no update."""
         return self._last
 
     def _find_entry(self, person: Participant) -> LogEntry | None:

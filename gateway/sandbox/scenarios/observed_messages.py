@@ -1,4 +1,4 @@
-"""The messages that a user has seen, and which of them no step has matched yet."""
+"""Records what a user has seen of a bot, and which of it a step has expected."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class _Shown(Struct, frozen=True):
 class ObservedMessages:
     """Collects the reactions of the bot that a user sees, until a step expects them.
 
-    A match also consumes all earlier reactions of the same kind.
+    If a step expects one, all earlier reactions of the same kind count as seen, too.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,12 @@ class ObservedMessages:
         self._looked: dict[str, int] = dict.fromkeys(KINDS, 0)
 
     def observe(self, user: int, event: Parameters) -> None:
-        """Record an event of the simulator if the user can see it."""
+        """Record a reaction of the bot if the user can see it.
+
+        Args:
+            user: the user's id.
+            event: an event of the simulator; most kinds are ignored.
+        """
         if event["type"] == "answer" and event["user_id"] == user:
             kind = "alert" if event["show_alert"] else "toast"
             self._came[kind].append(_Shown(event["text"]))
@@ -59,7 +64,10 @@ class ObservedMessages:
                 self._came[kind].append(_Shown(text_of(message), media))
 
     def take_match(self, kind: str, pattern: Pattern, media: str = "") -> bool:
-        """Consume the first new reaction that matches, and return whether there is one.
+        """Return whether a reaction that no step has expected yet matches a pattern.
+
+        The first one that matches, and all before it of the same kind, then count as
+        seen.
 
         Args:
             kind: message, edit, toast or alert.
@@ -74,7 +82,10 @@ class ObservedMessages:
         return False
 
     def unseen(self) -> list[str]:
-        """Return the unmatched reactions, except for answers without a text."""
+        """Return as text the reactions that no step has expected.
+
+        Answers to pressed buttons without a text are left out.
+        """
         return [
             f"{kind}: {_in_brackets(shown.media)}{_short(shown.text)}"
             for kind, came in self._came.items()
@@ -88,7 +99,7 @@ def _in_brackets(media: frozenset[str]) -> str:
 
 
 def text_of(message: Parameters) -> str:
-    """Return the text of a message, or its caption."""
+    """Return the text of a message, or its caption; empty if it has neither."""
     return str(message.get("text", message.get("caption", "")))
 
 
@@ -99,7 +110,7 @@ def buttons_of(message: Parameters) -> list[dict[str, Any]]:
 
 
 def describe(chat: list[Parameters], name: str) -> list[str]:
-    """Return the last messages of a chat as lines.
+    """Return the last six messages of a chat as lines of a report.
 
     Args:
         chat: the messages.

@@ -25,10 +25,11 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 def read_scenarios(paths: Iterable[Path]) -> list[Scenario]:
-    """Parse scenario files.
+    """Read and parse scenario files.
 
     Raises:
-        ConfigurationError: with the problems of all files.
+        ConfigurationError: a file cannot be read or is invalid; the error has the
+            problems of all files.
     """
     scenarios = []
     faults: list[str] = []
@@ -49,8 +50,12 @@ def read_scenarios(paths: Iterable[Path]) -> list[Scenario]:
 def read_scenario(path: str, text: str) -> Scenario:
     """Parse the text of a scenario file.
 
+    Args:
+        path: the path of the file, for messages and reports. It is not read.
+        text: the content of the file.
+
     Raises:
-        ConfigurationError: with all problems of the file.
+        ConfigurationError: the file is invalid; the error has all of its problems.
     """
     document = YamlDocument(path)
     root = document.compose(text)

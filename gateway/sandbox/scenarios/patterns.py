@@ -1,4 +1,4 @@
-"""Patterns of expected texts."""
+"""Patterns of the texts that a scenario expects."""
 
 import re
 
@@ -11,7 +11,7 @@ class Pattern(Struct, frozen=True):
     """A pattern of a complete text, in which `*` matches any text, also an empty one.
 
     Attributes:
-        words: the pattern as written.
+        words: the pattern as written in the scenario.
         expression: the equivalent regular expression.
     """
 

@@ -16,14 +16,14 @@ from gateway.sandbox.simulator.actions.message_builder import InvalidInput
 
 
 class StepResult(Struct, kw_only=True):
-    """The result of a step.
+    """The result of one step of a scenario.
 
     Attributes:
-        line: its line in the file.
-        words: its text in the file.
-        result: ok, failed or skipped.
-        seconds: the duration.
-        why: for a failed step, the lines with the reason and the observed messages.
+        line: the line of the step in the file.
+        words: the text of the step in the file.
+        result: ok, failed, or skipped after a step that failed.
+        seconds: how long the step took.
+        why: for a failed step, the lines with the reason and what the user has seen.
     """
 
     line: int
@@ -34,12 +34,12 @@ class StepResult(Struct, kw_only=True):
 
 
 class Report(Struct, kw_only=True):
-    """The results of a scenario.
+    """The results of one scenario.
 
     Attributes:
         path: the path of the file with the scenario.
-        name: the title.
-        seconds: the duration.
+        name: the title of the scenario.
+        seconds: how long the scenario took.
         steps: the result of each step.
     """
 
@@ -50,12 +50,12 @@ class Report(Struct, kw_only=True):
 
     @property
     def failed(self) -> StepResult | None:
-        """The step that failed, or None."""
+        """The result of the step that failed; None if the scenario succeeded."""
         return next((step for step in self.steps if step.result == "failed"), None)
 
 
 def new_ids() -> Iterator[int]:
-    """Return user ids that no service knows from an earlier run."""
+    """Yield user ids, from a random one on, so that no earlier run has used them."""
     first = random.randrange(2 * 10**9, 9 * 10**9)  # noqa: S311 - no secret
     return itertools.count(first)
 
@@ -66,11 +66,11 @@ async def play(
     ids: Iterator[int],
     deliveries: DeliveryClient | None = None,
 ) -> Report:
-    """Play a scenario up to the first step that fails.
+    """Play a scenario up to the first step that fails, and return its results.
 
     Args:
         scenario: the scenario to play.
-        simulator: the simulator; its bots must receive their updates.
+        simulator: the simulator; a gateway must get the updates of its bots.
         ids: ids for users without one.
         deliveries: sends messages as a service; None if no step does.
     """

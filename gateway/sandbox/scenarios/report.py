@@ -12,7 +12,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def as_lines(report: Report) -> Iterable[str]:
-    """Yield the lines of a text report of one scenario."""
+    """Yield the lines of a text report of one scenario, each step with its result."""
     yield f"{report.name}  ({report.path})"
     for step in report.steps:
         result = step.result.upper() if step.result == "failed" else step.result
@@ -24,7 +24,12 @@ def as_lines(report: Report) -> Iterable[str]:
 
 
 def summary(reports: Sequence[Report], seconds: float) -> str:
-    """Return a summary of one line."""
+    """Return one line that says how many scenarios failed.
+
+    Args:
+        reports: the results of all scenarios.
+        seconds: how long all of them took.
+    """
     failed = sum(1 for report in reports if report.failed)
     noun = "scenario" if len(reports) == 1 else "scenarios"
     went = f"{failed} failed" if failed else "all ok"
@@ -32,7 +37,12 @@ def summary(reports: Sequence[Report], seconds: float) -> str:
 
 
 def as_json(reports: Sequence[Report], seconds: float) -> bytes:
-    """Return the report of all scenarios as JSON."""
+    """Return the results of all scenarios as JSON.
+
+    Args:
+        reports: the results of all scenarios.
+        seconds: how long all of them took.
+    """
     scenarios = [
         {
             "file": report.path,
@@ -52,7 +62,12 @@ def as_json(reports: Sequence[Report], seconds: float) -> bytes:
 
 
 def as_junit(reports: Sequence[Report], seconds: float) -> bytes:
-    """Return a JUnit report, with each scenario as a test case of one suite."""
+    """Return a JUnit report in XML, with each scenario as a test case of one suite.
+
+    Args:
+        reports: the results of all scenarios.
+        seconds: how long all of them took.
+    """
     suite = ET.Element(
         "testsuite",
         name="telegram-gateway sandbox run",

@@ -42,21 +42,21 @@ async def run_scenarios(
     json: Path | None = None,
     junit: Path | None = None,
 ) -> int:
-    """Start a sandbox on free ports, play scenarios, and stop it.
+    """Start a sandbox on free ports, play scenarios, print reports, and stop it.
 
     Args:
         scenarios: the scenarios to play.
         services: the names of all routed services, as in their settings.
-        targets: addresses of services that replace samples.
-        settings: further settings of the gateway.
-        commands: start the services of the developer.
-        json: the path of the JSON report, or None.
-        junit: the path of the JUnit report, or None.
+        targets: addresses of services that replace samples, by service name.
+        settings: further settings of the gateway; None for none.
+        commands: the developer's own services to start.
+        json: where to write a JSON report; None for nowhere.
+        junit: where to write a JUnit report; None for nowhere.
 
     Returns:
         The exit code: 0 if all scenarios succeeded, 1 if a scenario failed, if a
-        process of the sandbox ended or did not start, or if a report cannot be
-        written, 130 after a signal.
+        process of the sandbox ended or did not start, or if a report cannot be written,
+        130 after a signal.
     """
     began = time.monotonic()
     children = Subprocesses(_STANDARD_ERROR)

@@ -1,4 +1,4 @@
-"""The data of a scenario: its users and steps."""
+"""The data of a parsed scenario: its users, bots and steps."""
 
 from msgspec import Struct
 
@@ -9,8 +9,8 @@ class User(Struct, frozen=True):
     """A user of a scenario.
 
     Attributes:
-        name: the name in the file.
-        id: Telegram's user id, or None for a user who is new to the bot.
+        name: the user's name in the file.
+        id: Telegram's user id; None for a user who is new to the bot.
         language: the language of the user's app.
     """
 
@@ -20,15 +20,15 @@ class User(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """An action or an expectation.
+    """An action of a user, or what a user or the test expects.
 
     Attributes:
-        line: its line in the file, from 1.
-        words: its text in the file.
-        user: the name of its user, or an empty string if there is none.
-        bot: the username of its bot, or an empty string for the only one.
-        act: performs the step.
-        within: the timeout in seconds.
+        line: the line of the step in the file, from 1.
+        words: the text of the step in the file.
+        user: the name of the user in the step, or an empty string if there is none.
+        bot: the username of the bot in the step, or an empty string for the only one.
+        act: performs the step, with the environment and the user's name.
+        within: the timeout of the step in seconds.
     """
 
     line: int
@@ -44,10 +44,10 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: the path of the file.
-        name: the title.
+        name: the title of the scenario.
         users: the users.
-        bots: the usernames of the bots; empty for the one of the sandbox.
-        pace: minimum seconds between two actions of one user.
+        bots: the usernames of the bots; empty for the only one of the sandbox.
+        pace: minimum seconds between two actions of one user with one bot.
         steps: the steps in order.
     """
 

@@ -1,8 +1,9 @@
 """The steps of scenarios: actions of users, and what they should see.
 
-A verb parses the text after its colon when the file is parsed, and acts when the
-scenario is played. Parsing raises ValueError with a message for people; acting raises
-StepFailed or InvalidInput.
+A verb, such as `says` or `sees`, parses the text after its colon when the file is
+parsed, and returns the function that performs the step when the scenario is played.
+Parsing raises ValueError with a message for people; performing raises StepFailed or
+InvalidInput.
 """
 
 import asyncio
@@ -32,7 +33,11 @@ _LONGEST = 600.0
 
 
 def duration(given: str | None) -> float:
-    """Parse a time such as `500ms`, `2s` or `1m`, at most ten minutes, into seconds."""
+    """Parse a time such as `500ms`, `2s` or `1m` into seconds.
+
+    Raises:
+        ValueError: the text is missing or is no such time, or it is over ten minutes.
+    """
     found = _DURATION.fullmatch(given or "")
     seconds = float(found[1]) * _UNITS[found[2]] if found else _LONGEST + 1
     if seconds > _LONGEST:

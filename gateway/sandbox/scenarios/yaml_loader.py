@@ -1,4 +1,4 @@
-"""A simple YAML document: maps, lists and texts, with their line numbers.
+"""Reads a simple YAML document: maps, lists and texts, with their line numbers.
 
 Values are not converted: every value is the text in the file, so that `no`, `1.0` and
 `2026-01-01` need no quotes.
@@ -18,7 +18,7 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class YamlDocument:
-    """Reads the nodes of one file and collects its problems."""
+    """Reads the values of one YAML file, and collects problems with their lines."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -26,12 +26,15 @@ class YamlDocument:
 
     @property
     def faults(self) -> list[str]:
-        """The problems in the order of the lines, each with file and line."""
+        """The problems found so far, by line, each with file and line as text."""
         found = sorted(self._faults, key=lambda fault: fault[0])
         return [f"{self._path}:{number}: {words}" for number, words in found]
 
     def compose(self, text: str) -> Node | None:
-        """Parse the structure and return the root node, or None if the file is empty.
+        """Parse the structure of the file.
+
+        Returns:
+            The root node, which the other methods read; None if the file is empty.
 
         Raises:
             ConfigurationError: the text is not valid YAML.
@@ -55,15 +58,19 @@ class YamlDocument:
         return root
 
     def fault(self, node: Node | None, words: str) -> None:
-        """Add a problem of a node, or of the file if `node` is None."""
+        """Add a problem, with the line of a node; None for the first line."""
         self._faults.append((line(node), words))
 
     def read(self, node: Node | None, read: Callable[[str | None], T]) -> T | None:
-        """Parse the text of a node; on an error add a problem and return None.
+        """Parse the text of a node.
 
         Args:
-            node: the node, or None if it is missing.
-            read: parses the text, or None, and raises ValueError if it is invalid.
+            node: the node; None if it is missing.
+            read: parses the text, or None if the node is missing or empty. Raises
+                ValueError if the text is invalid.
+
+        Returns:
+            What `read` returned; None after an error, which was added as a problem.
         """
         if node and not isinstance(node, ScalarNode):
             self.fault(node, "needs a text here, no list or map")
@@ -76,7 +83,10 @@ class YamlDocument:
             return None
 
     def pairs(self, node: Node | None) -> dict[str, tuple[Node, Node]]:
-        """Read a map: for each key its node and the node of its value."""
+        """Return the entries of a map: for each key its node and the node of its value.
+
+        If the node is no map, add a problem and return nothing.
+        """
         if not isinstance(node, MappingNode):
             self.fault(node, "needs a map here: lines of the form `name: value`")
             return {}
@@ -91,7 +101,12 @@ class YamlDocument:
         return found
 
     def items(self, node: Node | None, name: str) -> list[Node]:
-        """Read a list, which must not be empty."""
+        """Return the nodes of a list; if there are none, add a problem.
+
+        Args:
+            node: the node of the list; None if it is missing.
+            name: the name of the list, for the problem.
+        """
         if not isinstance(node, SequenceNode) or not node.value:
             self.fault(node, f"{name}: needs a list with something in it")
             return []
@@ -99,5 +114,5 @@ class YamlDocument:
 
 
 def line(node: Node | None) -> int:
-    """Return the line of a node, from 1."""
+    """Return the line at which a node begins, from 1; 1 for None."""
     return node.start_mark.line + 1 if node else 1

@@ -12,7 +12,7 @@ _KINDS = _MIXED | {"audio", "document"}
 
 
 def album(parameters: Parameters) -> list[Parameters]:
-    """Return the message content for each file of an album.
+    """Check the parameters of sendMediaGroup, and return the fields of each message.
 
     Raises:
         ApiError: the parameters are invalid.

@@ -1,4 +1,4 @@
-"""The bots of the simulator, by their ids and tokens.
+"""Keeps the bots of the simulator, and finds them by id, username or token.
 
 Concurrency: one event loop. Adding a bot and replacing its token never wait. Updates
 are delivered within `Bots.running`, also those of a bot that is added there.
@@ -32,7 +32,7 @@ _USERNAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
 class Bots:
-    """The bots, in the order in which they were added."""
+    """All bots of the simulator, in the order in which they were added."""
 
     def __init__(self, shared: SharedState, execute_reply: ExecuteReply) -> None:
         self._shared = shared
@@ -50,14 +50,21 @@ class Bots:
         return next(iter(self))
 
     def with_id(self, bot_id: int | None) -> SimulatedBot | None:
-        """Return a bot, the first one if its id is None, or None if it is unknown."""
+        """Return the bot with an id.
+
+        Args:
+            bot_id: the id; None for the first bot.
+
+        Returns:
+            The bot; None if there is no such bot.
+        """
         return self.first if bot_id is None else self._by_id.get(bot_id)
 
     def with_username(self, username: str) -> SimulatedBot:
         """Return the bot with a username.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such bot.
         """
         for bot in self:
             if bot.profile["username"] == username:
@@ -65,11 +72,16 @@ class Bots:
         raise ValueError(f"there is no bot @{username}")
 
     def with_token(self, token: str) -> SimulatedBot | None:
-        """Return the bot with a token, or None if no bot has it."""
+        """Return the bot whose current token this is; None if there is no such bot."""
         return self._by_token.get(token)
 
     def add(self, token: str, name: str, username: str) -> SimulatedBot:
-        """Add a bot.
+        """Create a bot, and deliver its updates if this is within `running`.
+
+        Args:
+            token: the token of the bot, which contains its id.
+            name: the name that users see.
+            username: the username without the at sign.
 
         Raises:
             ValueError: the token or the username is malformed or taken, or the name is
@@ -100,12 +112,12 @@ class Bots:
         return bot
 
     def manage(self, bot: SimulatedBot, manager: SimulatedBot, owner_id: int) -> None:
-        """Let another bot manage a bot; the manager gets an update.
+        """Let one bot manage another one, and create the update about it.
 
         Args:
             bot: the managed bot.
-            manager: the other bot.
-            owner_id: the user who created the managed bot.
+            manager: the bot that manages it, and gets the update.
+            owner_id: the id of the user who created the managed bot.
 
         Raises:
             ValueError: there is no such user, or the bot would manage itself.
@@ -119,9 +131,9 @@ class Bots:
         _tell_manager(bot)
 
     def replace_token(self, bot: SimulatedBot, token: str) -> None:
-        """Revoke a bot's token; calls with it get 401 at once, also open ones.
+        """Give a bot another token; calls with the old one get 401, also waiting ones.
 
-        Its webhook is gone, as at Telegram, and its unconfirmed updates are kept. The
+        Its webhook is removed, as at Telegram; its unconfirmed updates are kept. The
         bot that manages it gets an update.
 
         Args:
@@ -140,7 +152,10 @@ class Bots:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Deliver updates within the block. Unconfirmed ones stay queued after it."""
+        """Deliver the updates of all bots to their webhooks within the block.
+
+        Updates that were not accepted by then stay queued.
+        """
         async with open_session() as session:
             self._session = session
             for bot in self:
@@ -193,7 +208,7 @@ def make_token(bot_id: int) -> str:
 
 
 def parse_bot_id(token: str) -> int:
-    """Return the id of a token's bot.
+    """Return the bot's id, which is the part of a token before the colon.
 
     Raises:
         ValueError: the token is malformed.

@@ -1,4 +1,4 @@
-"""Dispatches calls of the Bot API: validates, executes or fails, and records them."""
+"""Serves calls of the Bot API: checks, executes and records them, applies faults."""
 
 import asyncio
 import time
@@ -31,11 +31,11 @@ class ApiCall(Struct, frozen=True, kw_only=True):
     """A recorded call of the Bot API.
 
     Attributes:
-        method: the method's name as Telegram spells it.
+        method: the method's name as Telegram spells it, or as sent if it is unknown.
         parameters: the parameters from the query and the body.
         status: the HTTP status of the response, or 0 if the connection was closed.
         error: the description of the error, or an empty string on success.
-        time: seconds since the epoch at which the call was read.
+        time: when the call was recorded, in seconds since the epoch.
         bot_id: the id of the bot, or 0 if the token is unknown.
     """
 
@@ -48,10 +48,10 @@ class ApiCall(Struct, frozen=True, kw_only=True):
 
 
 class ApiDispatcher:
-    """Responds to calls of the Bot API.
+    """Executes and records calls of the Bot API, after applying limits and faults.
 
     Attributes:
-        sent: the newest calls, oldest first, including rejected ones.
+        sent: the newest 10,000 calls, oldest first, including rejected ones.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ApiDispatcher:
         self._limits = limits
 
     def add_to(self, app: web.Application) -> None:
-        """Add the route."""
+        """Add the route of the Bot API to an application."""
         app.router.add_route("*", "/bot{token}/{method}", self._answer)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -97,7 +97,7 @@ class ApiDispatcher:
     def answer_webhook(self, bot: SimulatedBot, content_type: str, body: bytes) -> None:
         """Execute the method call in a webhook response, if there is one.
 
-        The bot gets neither its result nor its error, and nothing is retried. Faults
+        The bot gets neither the result nor an error, and nothing is retried. Faults
         that only delay a response have no effect.
 
         Args:

@@ -13,13 +13,13 @@ _HEADERS = {
 
 
 class Downloads:
-    """The routes of files, for bots and for the page."""
+    """Serves files to bots, by token as Telegram does, and to the page."""
 
     def __init__(self, bots: Bots) -> None:
         self._bots = bots
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+        """Add the routes of files to an application."""
         app.router.add_get("/file/bot{token}/files/{name}", self._give_to_bot)
         app.router.add_get("/files/{name}", self._give_to_page)
 

@@ -19,11 +19,11 @@ from gateway.sandbox.simulator.validation.rules import (
 async def read_parameters(
     request: web.Request, keep: Callable[[bytes], str]
 ) -> Parameters:
-    """Read the parameters from the query and the body; the query takes precedence.
+    """Read the parameters of a call; those of the query have priority over the body.
 
     Args:
-        request: the call.
-        keep: stores an uploaded file and returns its id.
+        request: the HTTP request.
+        keep: stores the content of an uploaded file and returns its id.
 
     Raises:
         ApiError: the body does not match its content type, or is too large.
@@ -41,12 +41,14 @@ async def read_parameters(
 def read_body(
     content_type: str, body: bytes, keep: Callable[[bytes], str]
 ) -> Parameters:
-    """Read the parameters from a body; other content types have none.
+    """Read the parameters of a call from a body.
+
+    A body that is neither JSON nor a form has no parameters.
 
     Args:
         content_type: the Content-Type header.
         body: the body.
-        keep: stores an uploaded file and returns its id.
+        keep: stores the content of an uploaded file and returns its id.
 
     Raises:
         ApiError: the body does not match its content type.
@@ -98,7 +100,7 @@ def _upload(part: Part, keep: Callable[[bytes], str]) -> Upload:
 
 
 def error_body(refused: ApiError) -> Parameters:
-    """Return the body of an error response."""
+    """Return the JSON object with which the Bot API reports an error."""
     answer: Parameters = {
         "ok": False,
         "error_code": refused.status,
@@ -108,7 +110,12 @@ def error_body(refused: ApiError) -> Parameters:
 
 
 def response(answer: Parameters, body: str | None = None) -> web.Response:
-    """Encode a response for HTTP, or send `body` instead."""
+    """Return the HTTP response for a result or an error.
+
+    Args:
+        answer: the JSON object, which decides the status.
+        body: a text to send instead; None to send the object.
+    """
     status = answer.get("error_code", 200)
     if body is not None:
         return web.Response(status=status, text=body)

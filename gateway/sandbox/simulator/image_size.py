@@ -10,7 +10,7 @@ Size = tuple[int, int]
 
 
 def read_size(content: bytes) -> Size | None:
-    """Return the size of a picture, or None if the format is not supported."""
+    """Return width and height of a picture; None if its format is not supported."""
     try:
         size = _read(content)
     except (struct.error, IndexError):

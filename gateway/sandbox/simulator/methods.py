@@ -39,12 +39,17 @@ _NOTHING_NEW = (
 
 
 class BotApiMethods:
-    """The methods that a bot can call.
+    """Executes the methods of the Bot API for one bot.
 
     Args:
         bot: Telegram's User object of the bot.
+        users: the users, and which of them blocked the bot.
+        chats: the messages.
+        callback_queries: the pressed buttons.
+        webhook: the settings of the webhook.
+        deliveries: executes the methods about updates.
         events: where chat actions and drafts are published.
-        strict: reject calls to unknown chats and too frequent setWebhook calls.
+        strict: True to reject calls to unknown chats and too frequent setWebhook calls.
     """
 
     def __init__(
@@ -94,13 +99,13 @@ class BotApiMethods:
         self.add(methods)
 
     def add(self, methods: Mapping[str, Callable[[Parameters], object]]) -> None:
-        """Add methods that other objects implement."""
+        """Add methods that other objects implement, by Telegram's names for them."""
         for name, run in methods.items():
             self._methods[name.lower()] = name, run
 
     @property
     def menu(self) -> list[Parameters]:
-        """The default command menu."""
+        """The command menu that the bot set for all users and languages."""
         return self._commands.get(_audience({}), [])
 
     def find(self, name: str) -> str:
@@ -108,7 +113,11 @@ class BotApiMethods:
         return self._methods.get(name.lower(), ("", None))[0]
 
     def call(self, name: str, parameters: Parameters) -> object:
-        """Execute a method and return its result, an awaitable for getUpdates.
+        """Execute a method, and return its result; for getUpdates, an awaitable of it.
+
+        Args:
+            name: the name of a method that `find` knows.
+            parameters: the parameters of the call.
 
         Raises:
             ApiError: Telegram would return an error.

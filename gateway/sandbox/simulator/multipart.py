@@ -21,7 +21,7 @@ _PARAMETER = re.compile(
 
 
 class InvalidForm(ValueError):
-    """The body cannot be parsed. The message is the server's error text."""
+    """The body is no valid form. The message is the Bot API server's error text."""
 
 
 class Part(Struct, frozen=True):
@@ -29,7 +29,7 @@ class Part(Struct, frozen=True):
 
     Attributes:
         name: the field's name.
-        file_name: the name of the file, or None if the field is a plain value.
+        file_name: the name of the file; None if the field is a plain value.
         content_type: the content type of the file.
         content: the value, or the content of the file.
     """

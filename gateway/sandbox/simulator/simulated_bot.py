@@ -1,4 +1,4 @@
-"""One bot of the simulator: its chats, updates, webhook and files."""
+"""One bot of the simulator, with its chats, updates, webhook and files."""
 
 from collections.abc import Callable
 
@@ -22,13 +22,13 @@ from gateway.sandbox.simulator.validation.rules import Parameters, number
 
 
 class SharedState(Struct, frozen=True, kw_only=True):
-    """What all bots share.
+    """What all bots of a simulator share.
 
     Attributes:
         accounts: the users.
         update_log: the updates of all bots.
         events: the events of all bots.
-        faults: the faults that are enabled.
+        faults: the faults that are switched on and off.
         delivery_timing: the timing of webhook deliveries.
         strict: see `Simulator`.
     """
@@ -47,10 +47,10 @@ body."""
 
 
 class Management(Struct, frozen=True):
-    """Who manages a bot.
+    """Which bot manages a bot, and for whom.
 
     Attributes:
-        manager: the bot that can get and replace the token.
+        manager: the bot that can get and replace the token of the managed one.
         owner: the user who created the managed bot.
     """
 
@@ -59,7 +59,7 @@ class Management(Struct, frozen=True):
 
 
 class SimulatedBot:
-    """One bot.
+    """One bot of the simulator, with all state that belongs to it.
 
     Attributes:
         token: the bot's token; calls with another one get 401.
@@ -67,14 +67,14 @@ class SimulatedBot:
         users: the users, and which of them blocked the bot.
         chats: the messages.
         callback_queries: the pressed buttons, and the bot's answers.
-        queries: the other open queries, and the bot's answers.
+        queries: the other queries that the bot has to answer, and its answers.
         webhook: the settings of the webhook.
         deliveries: creates and delivers the updates.
         methods: the methods of the Bot API.
         files: the bot's files on Telegram's servers.
-        user_actions: acts as the bot's users.
+        user_actions: performs actions of the bot's users.
         manual_updates: creates updates of all other types.
-        management: who manages the bot, or None if no bot does.
+        management: who manages the bot; None if no bot does.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class SimulatedBot:
         return int(self.profile["id"])
 
     def view(self, limit: int) -> Parameters:
-        """Return the state of the bot for a page.
+        """Return the state of the bot for a page, as a JSON object.
 
         Args:
             limit: the maximum number of messages of each chat.

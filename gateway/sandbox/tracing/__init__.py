@@ -1,1 +1,1 @@
-"""Traces of the updates that a gateway processes, for the chat page."""
+"""Records how a gateway processes each update, and reports it to the page."""

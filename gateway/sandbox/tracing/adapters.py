@@ -1,4 +1,8 @@
-"""Wrappers around the ports of a gateway that report to a `Tracer`."""
+"""Wrappers around the interfaces of a gateway that record calls in a `Tracer`.
+
+A trace is the list of steps in the processing of one update. Apart from the recording,
+each method does what the wrapped one does.
+"""
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,33 +31,36 @@ from gateway.sandbox.tracing.tracer import MAX_TEXT_LENGTH, Tracer
 
 
 class TracedServices:
-    """A service router that traces the start of an update and its session."""
+    """A `ServiceRouter` that records when processing began, and the session."""
 
     def __init__(self, services: ServiceRouter, tracer: Tracer) -> None:
         self._services = services
         self._tracer = tracer
 
     def route(self, update: Update) -> BoundCall | None:
-        """Return the route of an update, or None."""
+        """Begin the trace of an update; return the call of its route, or None."""
         self._tracer.begin(update.update_id, update.context.bot.id)
         return self._services.route(update)
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
-        """Return the route of an event, or None."""
+        """Return the call of an event's route; None if there is no route."""
         return self._services.route_event(update, event)
 
     def encode_callback_data(self, call: CallbackTarget) -> str | None:
-        """Return the callback data of a button that calls an rpc."""
+        """Return the callback data for a button that calls an rpc, or None."""
         return self._services.encode_callback_data(call)
 
     def sign_callback_data(
         self, data: str, scope: str, delivery_id: str | None = None
     ) -> str:
-        """Return the signed callback data of a button."""
+        """Return the callback data of a button, signed if that is required."""
         return self._services.sign_callback_data(data, scope, delivery_id)
 
     async def resolve_user(self, update: Update) -> str | None:
-        """Return the internal user id of the update's sender."""
+        """Return the internal id of the user, and record how long that took.
+
+        None if there is no id.
+        """
         start = time.time()
         try:
             return await self._services.resolve_user(update)
@@ -62,7 +69,7 @@ class TracedServices:
 
 
 class TracedMessenger:
-    """A messenger that traces replies."""
+    """A `Messenger` that records replies, and whether Telegram accepted their calls."""
 
     def __init__(self, messenger: Messenger, tracer: Tracer) -> None:
         self._messenger = messenger
@@ -71,22 +78,22 @@ class TracedMessenger:
     def render(
         self, update: Update, reply: Reply, *, edited_message_id: int | None = None
     ) -> Sequence[BotApiCall]:
-        """Turn a reply into calls of the Bot API."""
+        """Record the reply, and turn it into calls of the Bot API."""
         self._tracer.note_reply(reply)
         return self._messenger.render(
             update, reply, edited_message_id=edited_message_id
         )
 
     def preview(self, update: Update) -> StreamingPreview:
-        """Prepare to show an answer while it is being written."""
+        """Create the object that shows a streamed reply while it grows."""
         return TracedPreview(self._messenger.preview(update), self._tracer)
 
     async def show_typing(self, update: Update) -> None:
-        """Show that the bot is typing."""
+        """Show that the bot is typing; that is no part of the reply."""
         await self._messenger.show_typing(update)
 
     async def learn_cooldown(self, chat_id: int) -> float:
-        """Learn of a cool-down that another worker started."""
+        """Ask the other workers for a cool-down of a chat; return its seconds left."""
         return await self._messenger.learn_cooldown(chat_id)
 
     async def send(
@@ -96,13 +103,16 @@ class TracedMessenger:
         wait: RetryPause = await_pause,
         before_request: BeforeRequest | None = None,
     ) -> Any:  # noqa: ANN401 - as in `Messenger`
-        """Make one call; the request observer traces its requests."""
+        """Make one call of a reply; record it as a loss if Telegram rejects it.
+
+        The request observer, `Tracer.note_post`, records the requests.
+        """
         with self._tracer.sending():
             return await self._messenger.send(call, patience, wait, before_request)
 
 
 class TracedPreview:
-    """A preview that traces the final reply, but not the partial ones."""
+    """A `StreamingPreview` that records the final reply, but not the partial ones."""
 
     def __init__(self, preview: StreamingPreview, tracer: Tracer) -> None:
         self._preview = preview
@@ -110,21 +120,21 @@ class TracedPreview:
 
     @property
     def min_interval(self) -> float:
-        """Minimum interval between two `show` calls, in seconds."""
+        """The seconds that the caller must leave between two calls of `show`."""
         return self._preview.min_interval
 
     async def show(self, text: str) -> None:
-        """Show the text so far."""
+        """Show the user the text so far."""
         await self._preview.show(text)
 
     def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
-        """Turn the final reply into calls."""
+        """Record the final reply, and turn it into calls that replace the preview."""
         self._tracer.note_reply(reply)
         return self._preview.finalize(reply)
 
 
 class UnaryTracingInterceptor(aio.UnaryUnaryClientInterceptor):
-    """Traces unary service calls, with serialized requests."""
+    """A gRPC interceptor that records unary calls of services, with their requests."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -135,7 +145,7 @@ class UnaryTracingInterceptor(aio.UnaryUnaryClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
     ) -> Any:  # noqa: ANN401 - a call, or an answer
-        """Make a call and trace it."""
+        """Make a call, wait for its end, record its request, duration and status."""
         path: Any = client_call_details.method  # bytes, as above
         method: str = path.decode()
         start = time.time()
@@ -152,7 +162,7 @@ class UnaryTracingInterceptor(aio.UnaryUnaryClientInterceptor):
 
 
 class StreamTracingInterceptor(aio.UnaryStreamClientInterceptor):
-    """Traces streaming service calls, each as one step."""
+    """A gRPC interceptor that records streaming calls of services, each as one step."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -163,7 +173,7 @@ class StreamTracingInterceptor(aio.UnaryStreamClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
     ) -> Any:  # noqa: ANN401 - the responses
-        """Make a call and trace it after its last response was read."""
+        """Make a call; record its request now, and the rest after its last response."""
         path: Any = client_call_details.method  # bytes, as above
         method: str = path.decode()
         start = time.time()

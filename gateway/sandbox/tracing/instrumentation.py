@@ -1,4 +1,4 @@
-"""The instrumentation of the sandbox's gateway."""
+"""Connects a `Tracer` to the parts of the sandbox's gateway."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -20,11 +20,13 @@ from gateway.sandbox.tracing.tracer import Tracer
 
 
 class TracingInstrumentation(Instrumentation):
-    """Traces the processing of updates, and rejects foreign hosts.
+    """Makes a gateway record traces of its updates, and reject foreign hosts.
+
+    Each method returns what the gateway uses instead of its argument.
 
     Args:
         tracer: records the steps.
-        loopback_only: whether the gateway rejects requests to non-loopback hosts.
+        loopback_only: True if the gateway rejects requests whose Host is not loopback.
     """
 
     def __init__(self, tracer: Tracer, *, loopback_only: bool = True) -> None:
@@ -34,45 +36,45 @@ class TracingInstrumentation(Instrumentation):
     def around_accept(
         self, accept: Callable[[Envelope], Awaitable[None]]
     ) -> Callable[[Envelope], Awaitable[None]]:
-        """Trace when an update arrived and when it was stored."""
+        """Return `accept` that also records when an update arrived and was stored."""
         return self._tracer.accepting(accept)
 
     def around_observe(
         self, observe: Callable[[ProcessingRecord], None], bot_id: int
     ) -> Callable[[ProcessingRecord], None]:
-        """Trace the outcome of an update of a bot."""
+        """Return `observe` that also records the outcome of an update of a bot."""
         return self._tracer.observing(observe, bot_id)
 
     def around_count_rejected_part(
         self, count: Callable[[str], None]
     ) -> Callable[[str], None]:
-        """Trace the parts that are dropped from a reply."""
+        """Return `count` that also records the part that is dropped from a reply."""
         return self._tracer.counting(count)
 
     def around_services(self, services: ServiceRouter) -> ServiceRouter:
-        """Trace the start of the processing, and the session."""
+        """Return a router that also records when processing began, and the session."""
         return TracedServices(services, self._tracer)
 
     def around_messenger(self, messenger: Messenger) -> Messenger:
-        """Trace the replies."""
+        """Return a messenger that also records the replies."""
         return TracedMessenger(messenger, self._tracer)
 
     def around_pages(
         self, pages: Mapping[tuple[str, str], Any]
     ) -> Mapping[tuple[str, str], Any]:
-        """Reject requests to non-loopback hosts."""
+        """Return handlers that reject requests to other hosts, if that is wanted."""
         return reject_other_hosts(pages) if self._loopback_only else pages
 
     def interceptors(self) -> Sequence[aio.ClientInterceptor]:
-        """Trace the service calls."""
+        """Return the gRPC interceptors that record calls of services."""
         return UnaryTracingInterceptor(self._tracer), StreamTracingInterceptor(
             self._tracer
         )
 
     def request_observer(self) -> Callable[[str, int, float, str], None]:
-        """Trace the requests to the Bot API."""
+        """Return the function that records the requests to the Bot API."""
         return self._tracer.note_post
 
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """Return the task that posts the traces."""
+        """Return the background task that posts the traces, by its name."""
         return {"post turns": self._tracer.run}

@@ -1,4 +1,4 @@
-"""The trace of an update that the gateway processed."""
+"""The data of a trace: what happened to one update in the gateway, step by step."""
 
 from msgspec import Raw, Struct
 
@@ -6,12 +6,12 @@ NO_UPDATE = Raw(b"null")
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One step of the processing.
+    """One step in the processing of an update.
 
     Attributes:
         name: such as received, stored, waited, session, call, send, committed.
-        start: seconds since the epoch.
-        end: seconds since the epoch.
+        start: when the step began, in seconds since the epoch.
+        end: when it ended, in seconds since the epoch.
         detail: a short description, such as method and status.
         failed: whether a service or Telegram returned an error, or did not respond.
     """
@@ -24,18 +24,18 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class UpdateTrace(Struct, kw_only=True):
-    """The trace of one update.
+    """What happened to one update in the gateway.
 
     Attributes:
         update_id: the id of the update.
         bot_id: the id of the bot.
         kind: the update type.
-        route: the route, or an empty string if there is none.
+        route: the name of the route, or an empty string if there is none.
         outcome: the outcome, or an empty string while the update is processed.
         fault: the error, or an empty string if there was none.
-        request_id: the request id of the service call.
+        request_id: the request id that services got for the update.
         telegram_user_id: the user of the update, or 0 if there is none.
-        steps: the steps in the order in which they began.
+        steps: the steps in the order in which they were recorded.
         request: the request to the service in text format, or an empty string if it is
             unknown or omitted.
         reply: the reply of the service in text format, or an empty string likewise.

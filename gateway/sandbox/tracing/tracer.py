@@ -1,11 +1,11 @@
-"""Traces the processing of each update and reports it to the page.
+"""Records the processing of each update as a trace, and posts the traces to the page.
 
 The gateway's components do not know the tracer. Traces contain texts of users, so the
 tracer only posts to this machine, and only `telegram-gateway dev` traces a real bot.
 
-Concurrency: steps are recorded in the task of the actor, request or call that takes
-them. A context variable contains the update that a task processes; the actor's task
-sets it, and awaited coroutines inherit it. One task, `run`, posts changed traces;
+Concurrency: steps are recorded in the task that does them: that of an actor, a request
+or a call. A context variable contains the update that a task processes; the actor's
+task sets it, and awaited coroutines inherit it. One task, `run`, posts changed traces;
 failed posts are repeated with the next changes. The gateway never waits for the page.
 """
 
@@ -51,13 +51,13 @@ _TraceKey = tuple[int, int]
 
 
 class Tracer:
-    """Collects traces and posts them.
+    """Collects the traces of updates, and posts them to the page.
 
     Args:
         url: the URL to post to.
-        key: authenticates the gateway.
-        api_url: the Bot API that the gateway uses.
-        of_real_bot: whether the bot is a real one: the Bot API may be on another
+        key: the key by which the page recognizes the gateway.
+        api_url: the URL of the Bot API that the gateway uses.
+        of_real_bot: True if the bot is a real one: the Bot API may then be on another
             machine, and traces contain the updates, which the page does not know.
 
     Raises:
@@ -82,7 +82,10 @@ class Tracer:
     def accepting(
         self, accept: Callable[[Envelope], Awaitable[None]]
     ) -> Callable[[Envelope], Awaitable[None]]:
-        """Wrap `accept`: record when an update arrived and when it was stored."""
+        """Return a function like `accept` that also records arrival and storage.
+
+        An update that is delivered again after its end is not recorded.
+        """
 
         async def accept_and_note(envelope: Envelope) -> None:
             bot_id, _, _ = envelope.ordering_key.partition("/")
@@ -103,7 +106,12 @@ class Tracer:
     def observing(
         self, observe: Callable[[ProcessingRecord], None], bot_id: int
     ) -> Callable[[ProcessingRecord], None]:
-        """Wrap `observe` of a bot: record the outcome, and the commit before it."""
+        """Return a function like `observe` that also records outcome and commit.
+
+        Args:
+            observe: gets the record of each update that has ended.
+            bot_id: the id of the bot whose updates these are.
+        """
 
         def observe_and_note(view: ProcessingRecord) -> None:
             observe(view)
@@ -128,7 +136,11 @@ class Tracer:
         return observe_and_note
 
     def begin(self, update_id: int, bot_id: int) -> None:
-        """Set the update that this task processes."""
+        """Record that this task now processes an update, and how long that waited.
+
+        Further steps of this task belong to the update. An update that has ended before
+        is not recorded again.
+        """
         key = bot_id, update_id
         record = self._record(key)
         self._current.set(None if record.outcome else key)
@@ -147,7 +159,9 @@ class Tracer:
         failed: bool = False,
         of: _TraceKey | None = None,
     ) -> None:
-        """Record a step.
+        """Record a step of an update.
+
+        Does nothing if this task processes no update and none is given.
 
         Args:
             name: the name of the step.
@@ -155,7 +169,7 @@ class Tracer:
             end: when it ended, in seconds since the epoch.
             detail: a short description.
             failed: whether the step failed.
-            of: the update; None for the one that this task processes.
+            of: the ids of bot and update; None for the one that this task processes.
         """
         key = of or self._current.get()
         if key:
@@ -165,12 +179,12 @@ class Tracer:
 
     @property
     def current(self) -> int:
-        """The id of the update that this task processes, or 0."""
+        """The id of the update that this task processes, or 0 if it processes none."""
         key = self._current.get()
         return key[1] if key else 0
 
     def counting(self, count: Callable[[str], None]) -> Callable[[str], None]:
-        """Wrap `count`: also record each part that is dropped from a reply."""
+        """Return a function like `count` that also records dropped parts of replies."""
 
         def count_and_note(fault: str) -> None:
             count(fault)
@@ -182,7 +196,8 @@ class Tracer:
     def sending(self) -> Iterator[None]:
         """Record calls that Telegram rejects within the block as losses of the reply.
 
-        Other calls, such as those that show typing, are not part of the reply.
+        Calls outside the block, such as those that show typing, are not part of the
+        reply.
         """
         token = self._sending.set(True)
         try:
@@ -193,12 +208,12 @@ class Tracer:
     def note_post(
         self, method: str, status: int, seconds: float, description: str
     ) -> None:
-        """Record a request to the Bot API.
+        """Record a request to the Bot API that has just ended.
 
         Args:
             method: the method.
             status: the HTTP status of the response, or 0 if there was none.
-            seconds: the duration.
+            seconds: how long the request took.
             description: Telegram's error text, or an empty string on success.
         """
         now = time.time()
@@ -216,19 +231,19 @@ class Tracer:
             self._touch(key)
 
     def note_request(self, request: str) -> None:
-        """Record the request to a service."""
+        """Record the request to a service in the trace of this task's update."""
         if key := self._current.get():
             self._record(key).request = request
             self._touch(key)
 
     def note_reply(self, reply: Reply) -> None:
-        """Record the reply of a service."""
+        """Record the reply of a service in the trace of this task's update."""
         if key := self._current.get():
             self._record(key).reply = _as_text(reply)
             self._touch(key)
 
     async def run(self) -> None:
-        """Post changed traces until cancelled."""
+        """Post the traces that have changed, at most every 50 ms, until cancelled."""
         headers = {KEY_HEADER: self._key, "Content-Type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=5)
         client = aiohttp.ClientSession(headers=headers, timeout=timeout)

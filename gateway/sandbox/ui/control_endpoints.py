@@ -1,4 +1,4 @@
-"""HTTP endpoints for tests and programs: the bots, and Telegram's limits."""
+"""HTTP endpoints for tests and programs that control bots and Telegram's limits."""
 
 from aiohttp import web
 from msgspec import Struct
@@ -36,10 +36,10 @@ class _Hold(Struct, forbid_unknown_fields=True):
 
 
 class ControlEndpoints:
-    """The endpoints that control the simulator.
+    """HTTP endpoints that add bots, replace tokens and set limits.
 
     Args:
-        bots: the bots.
+        bots: the bots of the simulator.
         limits: the limits of how often they may send.
         events: where a new bot is published.
     """
@@ -50,7 +50,7 @@ class ControlEndpoints:
         self._events = events
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+        """Add the routes of these endpoints to an application."""
         app.router.add_post("/do/bot", json_handler(_Bot, self._add_bot))
         app.router.add_post("/do/token", json_handler(_Token, self._replace_token))
         app.router.add_post("/do/limits", json_handler(_Limits, self._enforce_limits))
@@ -108,7 +108,11 @@ class ControlEndpoints:
 
 
 def find_bot(bots: Bots, bot_id: int | None) -> SimulatedBot:
-    """Return a bot, or the first one if its id is None.
+    """Return the bot with an id.
+
+    Args:
+        bots: the bots of the simulator.
+        bot_id: the id; None for the first bot.
 
     Raises:
         InvalidInput: there is no such bot.

@@ -1,4 +1,4 @@
-"""HTTP endpoints of the chat page: those of updates, and actions of users."""
+"""HTTP endpoints of the chat page: actions of users, and what happened to updates."""
 
 from collections.abc import Callable
 from functools import partial
@@ -84,13 +84,16 @@ class _Fault(FaultSettings, forbid_unknown_fields=True, kw_only=True, frozen=Tru
 
 
 class Endpoints:
-    """The HTTP endpoints of the page.
+    """All HTTP endpoints that the chat page uses.
 
     Args:
-        bots: the bots.
+        bots: the bots of the simulator.
         limits: the limits of how often they may send.
-        snapshot: returns the initial state for a page.
-        turns_key: the key for posting traces; an empty string rejects all of them.
+        update_log: the updates that are shown.
+        events: the events that the page follows.
+        snapshot: returns all that a page shows at first.
+        turns_key: the key with which a gateway may post traces; an empty string rejects
+            all of them.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Endpoints:
         )
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+        """Add the routes of these endpoints to an application."""
         self._updates.add_to(app)
         self._control.add_to(app)
         actions: dict[str, tuple[type[Struct], Callable[[SimulatedBot], Action]]] = {

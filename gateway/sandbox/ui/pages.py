@@ -1,4 +1,4 @@
-"""Pages for people: the chat page, and texts for curl."""
+"""Serves what people read: the chat page, and plain texts for curl."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -50,11 +50,11 @@ machine, and everything is forgotten when it ends, but for chats with --keep.
 
 
 class Pages:
-    """The routes for people.
+    """Serves the chat page, the chats as text, and the newest calls of the Bot API.
 
     Args:
-        sent: returns the calls of the Bot API.
-        bots: the bots.
+        sent: returns the recorded calls of the Bot API, oldest first.
+        bots: the bots of the simulator.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Pages:
         self._bots = bots
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+        """Add the routes of the pages to an application."""
         add_page(app, "index.html")
         app.router.add_get("/about", self._show_about)
         app.router.add_get("/sent", self._show_sent)
@@ -101,11 +101,11 @@ class Pages:
 
 
 def add_page(app: web.Application, document: str) -> None:
-    """Add a page, and the files that it loads.
+    """Serve an HTML file at "/", and the files that it loads at "/page/".
 
     Args:
         app: the application.
-        document: the HTML file of the page.
+        document: the name of the HTML file in the folder `page`.
     """
 
     async def show_page(_: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""JSON over HTTP: posted forms, and responses, which browsers must not keep."""
+"""Decodes posted JSON, and builds JSON responses, which browsers must not keep."""
 
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +14,7 @@ _HEADERS = {"Cache-Control": "no-store"}
 
 
 def json_response(content: object) -> web.Response:
-    """Return content as JSON."""
+    """Return a response with some content as JSON."""
     return web.Response(
         body=msgspec.json.encode(content),
         content_type="application/json",
@@ -23,7 +23,7 @@ def json_response(content: object) -> web.Response:
 
 
 def json_error(reason: str, status: int = 400) -> web.Response:
-    """Return an error as JSON.
+    """Return a response with an error as JSON.
 
     Args:
         reason: one line for a person.
@@ -35,11 +35,13 @@ def json_error(reason: str, status: int = 400) -> web.Response:
 def json_handler(
     form: type[Struct], act: Action
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return a handler that decodes a posted form and acts.
+    """Return a request handler that decodes posted JSON and performs an action.
+
+    The handler responds with the action's result, or with 400 if the input is invalid.
 
     Args:
-        form: the type of the form.
-        act: called with its fields; may raise InvalidInput.
+        form: the type that the JSON is decoded to.
+        act: called with the fields of the form as keywords; may raise InvalidInput.
     """
 
     async def handle(request: web.Request) -> web.Response:

@@ -32,11 +32,12 @@ _MAX_USERS = 1_000
 
 
 class TrafficPage:
-    """The page, and the traces that a gateway posts to it.
+    """Serves the page, and keeps the traces that a gateway posts to it.
 
     Args:
         username: the bot's username without the at sign.
-        turns_key: the key for posting traces.
+        turns_key: the key with which the gateway posts traces; other posts are
+            rejected.
     """
 
     def __init__(self, username: str, turns_key: str) -> None:
@@ -48,7 +49,7 @@ class TrafficPage:
 
     @property
     def app(self) -> web.Application:
-        """A new aiohttp application."""
+        """A new aiohttp application that serves the page and its endpoints."""
         app = web.Application(
             client_max_size=_LARGEST_BODY, middlewares=[reject_foreign_requests]
         )
@@ -64,7 +65,11 @@ class TrafficPage:
 
     @asynccontextmanager
     async def serve(self, host: str, port: int) -> AsyncIterator[str]:
-        """Serve over HTTP, on a free port if `port` is 0; yields the base URL.
+        """Serve over HTTP within the block, and yield the base URL.
+
+        Args:
+            host: the address to listen on.
+            port: the port to listen on; 0 for a free one.
 
         Raises:
             OSError: the port is in use.

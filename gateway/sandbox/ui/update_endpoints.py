@@ -1,4 +1,4 @@
-"""HTTP endpoints for the update log, its event stream, and the gateway's traces."""
+"""HTTP endpoints that show updates and events, and receive a gateway's traces."""
 
 import hmac
 from collections.abc import Callable
@@ -23,12 +23,15 @@ ROWS_LIMIT = 1_000
 
 
 class UpdateEndpoints:
-    """The endpoints that show what happened to updates.
+    """HTTP endpoints that show what happened to updates.
 
     Args:
-        snapshot: returns the initial state for a page.
-        turns_key: the key for posting traces; an empty string rejects all of them.
-        add_trace: stores a trace; that of `update_log` if None.
+        update_log: the updates that are shown.
+        events: the events that pages follow.
+        snapshot: returns all that a page shows at first.
+        turns_key: the key with which a gateway may post traces; an empty string rejects
+            all of them.
+        add_trace: stores a trace; None to store it in `update_log`.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class UpdateEndpoints:
         self._add_trace = add_trace or update_log.add_trace
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+        """Add the routes of these endpoints to an application."""
         app.router.add_get("/events", self._stream)
         app.router.add_get("/updates", self._list)
         app.router.add_get(r"/updates/{update_id:\d{1,18}}", self._show)

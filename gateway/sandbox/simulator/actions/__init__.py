@@ -1,1 +1,1 @@
-"""The actions of users, and the updates that result from them."""
+"""Performs actions of users, and creates the updates that result from them."""

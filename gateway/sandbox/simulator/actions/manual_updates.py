@@ -1,4 +1,4 @@
-"""Creates updates other than messages to the bot and pressed buttons."""
+"""Creates updates that are neither messages to the bot nor pressed buttons."""
 
 import time
 
@@ -17,7 +17,7 @@ _WITH_OWN_ENDPOINTS = frozenset({"message", "callback_query"})
 
 
 class ManualUpdates:
-    """Creates updates of any type, including unknown ones."""
+    """Creates updates of any other type for one bot, including unknown types."""
 
     def __init__(
         self, users: Users, deliveries: UpdateDelivery, queries: OpenQueries
@@ -29,19 +29,23 @@ class ManualUpdates:
     async def make(
         self, user: int, kind: str, content: Parameters | None = None
     ) -> Parameters:
-        """Create an update.
+        """Create an update, and queue it for the bot.
+
+        A query that the bot has to answer is remembered as open.
 
         Args:
-            user: the id of the user who causes it.
+            user: the id of the user who causes the update.
             kind: Telegram's name of the update type, known or not.
-            content: fields that replace or extend those of the sample update.
+            content: fields that replace or extend those of the sample update; None for
+                the sample as it is.
 
         Returns:
-            `update_id`, None if the bot does not allow this type, and `content`.
+            `update_id`, which is None if the bot does not allow this type, and
+            `content`.
 
         Raises:
             InvalidInput: there is no such user, the type is message or callback_query,
-                which have endpoints of their own, or user or chat are malformed.
+                which `UserActions` creates, or the user or the chat is malformed.
         """
         person = self._users.find(user)
         if person is None:

@@ -1,4 +1,4 @@
-"""Builds the message fields of texts that users write."""
+"""Builds the fields of messages, from the texts that users write."""
 
 import re
 
@@ -9,14 +9,14 @@ from gateway.sandbox.simulator.validation.text_rules import CAPTION_LIMIT, TEXT_
 
 
 class InvalidInput(Exception):
-    """The requested action is invalid. The message is one line for people."""
+    """The requested action is invalid. The message says why in one line, for people."""
 
 
 def text(given: str) -> Parameters:
-    """Return the fields of a text message, with its entities.
+    """Return the fields of a text message, with the entities that Telegram detects.
 
     Raises:
-        InvalidInput: it is empty or too long.
+        InvalidInput: the text is empty or too long.
     """
     shown = given.strip()
     if not shown:
@@ -31,7 +31,7 @@ def caption(given: str) -> Parameters:
     """Return the fields of a caption, or {} if it is empty.
 
     Raises:
-        InvalidInput: it is too long.
+        InvalidInput: the caption is too long.
     """
     shown = given.strip()
     if utf16_length(shown) > CAPTION_LIMIT:
@@ -45,7 +45,7 @@ def name(given: str) -> str:
     """Return the first name of a user without surrounding space.
 
     Raises:
-        InvalidInput: it is empty or too long.
+        InvalidInput: the name is empty or too long.
     """
     shown = given.strip()
     if not 1 <= len(shown) <= 64:
@@ -54,10 +54,10 @@ def name(given: str) -> str:
 
 
 def language(given: str) -> str:
-    """Read the language of a user's app.
+    """Return the language tag of a user's app unchanged, after checking it.
 
     Raises:
-        InvalidInput: it is no language.
+        InvalidInput: the text has not the form of a language tag.
     """
     if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", given):
         raise InvalidInput("language_code: an IETF language tag, such as en or pt-br")

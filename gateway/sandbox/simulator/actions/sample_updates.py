@@ -1,4 +1,4 @@
-"""Sample updates of each type."""
+"""Functions that build a sample update of each type; see `MAKERS`."""
 
 import secrets
 from collections.abc import Callable

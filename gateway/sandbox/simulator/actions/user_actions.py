@@ -1,7 +1,7 @@
-"""Actions of users: send messages, press buttons, block the bot; and fault switches.
+"""Performs actions of users: send messages, press buttons, block the bot.
 
-The page, scenarios and tests use the same methods; `ui/endpoints.py` offers them over
-HTTP.
+It also switches faults of the Bot API on and off. The page, scenarios and tests use the
+same methods; `ui/endpoints.py` offers them over HTTP.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ _BATCH = 50
 
 
 class UserActions:
-    """The actions of users.
+    """Performs actions of users in the chats with one bot, and creates the updates.
 
-    The returned `update_id` is None if the bot does not allow updates of that type.
+    In a result, `update_id` is None if the bot does not allow updates of that type.
     """
 
     def __init__(
@@ -56,19 +56,20 @@ class UserActions:
     async def say(
         self, user: int, text: str, chat: int | None = None, reply_to: int = 0
     ) -> Parameters:
-        """Send a message of a user.
+        """Send a text message as a user.
 
         Args:
             user: the user's id.
             text: the text; entities such as commands are marked.
-            chat: the id of a group, or None for the private chat.
-            reply_to: the message to reply to, or 0; a deleted message is ignored.
+            chat: the id of a group; None for the private chat.
+            reply_to: the id of the message to reply to, or 0; a deleted one is ignored.
 
         Returns:
             `update_id` and `message_id`.
 
         Raises:
-            InvalidInput: there is no such user, or the text is empty or too long.
+            InvalidInput: there is no such user, the user has blocked the bot, or the
+                text is empty or too long.
         """
         quoted = self._chats.quote(user if chat is None else chat, reply_to)
         return self._message(
@@ -80,13 +81,21 @@ class UserActions:
     ) -> Parameters:
         """Press a button as a user.
 
-        The message need not have a button with this data, because clients can send any.
+        The message need not have a button with this data, because apps can send any
+        data.
+
+        Args:
+            user: the user's id.
+            chat: the id of the message's chat.
+            message_id: the id of a message of the bot.
+            data: the callback data of the button.
 
         Returns:
             `update_id` and `callback_query_id`.
 
         Raises:
-            InvalidInput: there is no such user or message, or the data is too long.
+            InvalidInput: there is no such user or message, or the data is empty or too
+                long.
         """
         person = self._user(user)
         message = self._chats.find(self._chat(person, chat), message_id)
@@ -108,13 +117,20 @@ class UserActions:
     async def attach(
         self, user: int, kind: str, caption: str = "", chat: int | None = None
     ) -> Parameters:
-        """Send an attachment of a user.
+        """Send an attachment as a user.
+
+        Args:
+            user: the user's id.
+            kind: the kind of attachment, such as photo; see `attachments.KINDS`.
+            caption: the caption, or an empty string for none.
+            chat: the id of a group; None for the private chat.
 
         Returns:
             `update_id` and `message_id`.
 
         Raises:
-            InvalidInput: there is no such user or kind, or it has no caption.
+            InvalidInput: there is no such user or kind, the kind cannot have a caption,
+                or the user has blocked the bot.
         """
         person = self._user(user)
         if kind not in attachments.KINDS:
@@ -127,13 +143,14 @@ class UserActions:
         return self._message(person, chat, content)
 
     async def album(self, user: int, count: int = 3) -> Parameters:
-        """Send an album of photos of a user: one message for each photo.
+        """Send an album of photos as a user: one message for each photo.
 
         Returns:
-            `update_ids` and `message_ids`.
+            `update_ids` and `message_ids`, one for each photo.
 
         Raises:
-            InvalidInput: there is no such user, or it is not 2 to 10 photos.
+            InvalidInput: there is no such user, the user has blocked the bot, or the
+                count is not 2 to 10.
         """
         person = self._user(user)
         if not 2 <= count <= 10:
@@ -146,18 +163,19 @@ class UserActions:
         return _many(sent)
 
     async def burst(self, user: int, count: int = 20, text: str = "") -> Parameters:
-        """Send many messages of a user at once.
+        """Send many messages of a user to the private chat at once.
 
         Args:
             user: the user's id.
-            count: the number of messages.
+            count: the number of messages, 1 to `BURST_LIMIT`.
             text: the text of each message, or an empty string for numbered texts.
 
         Returns:
-            `update_ids` and `message_ids`.
+            `update_ids` and `message_ids`, one for each message.
 
         Raises:
-            InvalidInput: there is no such user, or too many messages.
+            InvalidInput: there is no such user, the user has blocked the bot, or the
+                count or the text is out of its limits.
         """
         person = self._user(user)
         if not 1 <= count <= BURST_LIMIT:
@@ -172,6 +190,10 @@ class UserActions:
 
     async def block(self, user: int, *, blocked: bool) -> Parameters:
         """Block or unblock the bot as a user.
+
+        Args:
+            user: the user's id.
+            blocked: True to block the bot, False to unblock it.
 
         Returns:
             `update_id`, which is also None if nothing changed.
@@ -199,11 +221,17 @@ class UserActions:
     ) -> Parameters:
         """Add a user, or replace the user with this id.
 
+        Args:
+            first_name: the user's first name.
+            language_code: the language of the user's app.
+            user_id: the id; None for the next free one.
+
         Returns:
-            The user.
+            The fields of the user, and `blocked`.
 
         Raises:
-            InvalidInput: the name is empty or too long, or there are too many users.
+            InvalidInput: the name or the language is invalid, or there are too many
+                users.
         """
         name = message_builder.name(first_name)
         language = message_builder.language(language_code)
@@ -216,7 +244,11 @@ class UserActions:
     async def fault(
         self, name: str, settings: FaultSettings | None
     ) -> list[Parameters]:
-        """Enable a fault of the Bot API, or disable it with None.
+        """Switch a fault of the Bot API on or off, for all bots.
+
+        Args:
+            name: the name of the fault; see `PersistentFaults.NAMES`.
+            settings: how the fault affects calls; None to switch it off.
 
         Returns:
             The state of all faults.

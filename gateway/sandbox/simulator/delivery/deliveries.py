@@ -1,8 +1,8 @@
-"""Delivers updates to the bot, by its webhook or by getUpdates.
+"""Delivers the updates of a bot, to its webhook or by getUpdates.
 
 Concurrency: one event loop. Adding an update and changing the webhook never wait. The
-senders' tasks run from `start` to `stop`; see `webhook_sender.py` for their rules. The
-tasks of a replaced webhook may still be ending; it gets nothing.
+senders' tasks run from `start` to `stop`; see `webhook_sender.py` for their rules. When
+a webhook is replaced, its tasks may still be ending, but they send nothing more.
 """
 
 import asyncio
@@ -46,7 +46,12 @@ class UpdateDelivery:
     """Creates the updates of a bot and delivers them until they are confirmed.
 
     Args:
-        carry_out: executes the method call in a response of the webhook.
+        webhook: the settings of the bot's webhook.
+        update_log: records each update and its delivery.
+        events: where changes of the webhook's state are published.
+        timing: the timing of webhook deliveries.
+        carry_out: executes the method call in a response of the webhook; gets its
+            content type and body.
         bot_id: the id of the bot, for the log.
     """
 
@@ -77,15 +82,15 @@ class UpdateDelivery:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, kind: str, content: Parameters) -> int | None:
-        """Create an update.
+        """Create an update, and queue it for delivery.
 
         Args:
             kind: the update type, such as message.
             content: Telegram's object for this type.
 
         Returns:
-            The update's id, or None if the bot does not allow this type
-            (`allowed_updates`) or the queue is full, in which case Telegram loses it.
+            The update's id; None if there is no update because the bot does not allow
+            this type (`allowed_updates`), or because the queue is full, as at Telegram.
         """
         if not self._webhook.wants(kind):
             return None
@@ -116,7 +121,7 @@ class UpdateDelivery:
         return update_id
 
     def set_webhook(self, parameters: Parameters) -> None:
-        """Execute setWebhook.
+        """Execute setWebhook, and deliver the queued updates to the new URL.
 
         Raises:
             ApiError: the parameters are invalid.
@@ -124,36 +129,36 @@ class UpdateDelivery:
         self._restart(parameters, changed=self._webhook.set(parameters))
 
     def delete_webhook(self, parameters: Parameters) -> None:
-        """Execute deleteWebhook."""
+        """Execute deleteWebhook: stop sending; drop queued updates if that is asked."""
         self._restart(parameters, changed=self._webhook.delete())
 
     async def get_updates(self, parameters: Parameters) -> list[msgspec.Raw]:
-        """Execute getUpdates.
+        """Execute getUpdates, which may wait for an update.
 
         Raises:
-            ApiError: there is a webhook, another getUpdates call, or the token was
-                revoked.
+            ApiError: there is a webhook, another getUpdates call came meanwhile, or the
+                token was revoked.
         """
         return await self._polling.get_updates(parameters)
 
     def revoke_token(self) -> None:
-        """Delete the webhook and end getUpdates, but keep the unconfirmed updates."""
+        """Remove the webhook, end waiting getUpdates calls, keep the queued updates."""
         self._stop()
         self._webhook.reset()
         self._polling.revoke()
         self._schedule_publish()
 
     def start(self, session: aiohttp.ClientSession) -> None:
-        """Deliver to the webhook, now and whenever there is one.
+        """Deliver updates whenever there is a webhook, until `stop` is called.
 
         Args:
-            session: from `open_session`.
+            session: the HTTP client, from `open_session`.
         """
         self._session = session
         self._start()
 
     async def stop(self) -> None:
-        """Stop delivering. Unconfirmed updates stay queued."""
+        """Cancel the requests to the webhook; updates not yet accepted stay queued."""
         self._stop()
         self._session = None
         if self._timer:

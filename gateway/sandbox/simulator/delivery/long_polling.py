@@ -1,4 +1,4 @@
-"""getUpdates: delivers updates to a bot without a webhook.
+"""Executes getUpdates, for a bot without a webhook.
 
 Concurrency: a new call ends the previous one with an error, as at Telegram.
 """
@@ -19,7 +19,7 @@ MAX_POLL_SECONDS = 50
 
 
 class LongPolling:
-    """Returns the oldest updates, and removes them when they are confirmed."""
+    """Returns the oldest updates of a bot, and removes them when they are confirmed."""
 
     def __init__(
         self, webhook: Webhook, update_log: UpdateLog, queue: UpdateQueue
@@ -32,17 +32,22 @@ class LongPolling:
         self._news = asyncio.Event()
 
     def wake(self) -> None:
-        """Wake the waiting calls."""
+        """Let the waiting calls look again, after a change of updates or webhook."""
         self._news.set()
         self._news = asyncio.Event()
 
     def revoke(self) -> None:
-        """End the waiting calls, because their token was revoked."""
+        """End the waiting calls with 401, because their token was revoked."""
         self._revoked = self._calls
         self.wake()
 
     async def get_updates(self, parameters: Parameters) -> list[msgspec.Raw]:
         """Confirm the updates below `offset`, and return the oldest of the others.
+
+        If there are none, wait for one, up to `timeout` seconds.
+
+        Args:
+            parameters: the parameters of the call.
 
         Raises:
             ApiError: there is a webhook, another call replaced this one, or the token

@@ -1,4 +1,4 @@
-"""The unconfirmed updates, in the order of their creation."""
+"""The updates of a bot that are not confirmed yet, in the order of their creation."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -15,10 +15,10 @@ class PendingUpdate(Struct, frozen=True):
 
     Attributes:
         update_id: the id of the update.
-        key: the key of its queue; see `update_types`.
+        key: the key of the queue that it belongs to; see `update_types.py`.
         body: the update as JSON.
-        expires_at: when it is dropped, in seconds since the epoch.
-        bot_id: the id of its bot.
+        expires_at: when the update is dropped, in seconds since the epoch.
+        bot_id: the id of the bot that gets it.
     """
 
     update_id: int
@@ -29,10 +29,10 @@ class PendingUpdate(Struct, frozen=True):
 
 
 class UpdateQueue:
-    """The queues of a bot.
+    """The queues of a bot's updates, by key. Of each, one update is sent at a time.
 
     Args:
-        changed: callback after each change.
+        changed: called after each change.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ class UpdateQueue:
         return len(self._all)
 
     def append(self, pending: PendingUpdate) -> bool:
-        """Add an update and return whether there was space for it."""
+        """Add an update; return False, without adding it, if there are too many."""
         if len(self._all) >= MAX_PENDING:
             return False
         self._all[pending.update_id] = pending
@@ -75,13 +75,13 @@ class UpdateQueue:
         return next(iter(self._by_key.get(key, {}).values()), None)
 
     def keys(self) -> Iterable[int]:
-        """Return the keys of all non-empty queues, oldest first."""
+        """Return the keys of all queues that have updates, the oldest queue first."""
         return self._by_key.keys()
 
     def oldest(self, limit: int) -> list[PendingUpdate]:
-        """Return the oldest updates of all queues."""
+        """Return up to `limit` updates of all queues, oldest first."""
         return list(islice(self._all.values(), limit))
 
     def older_than(self, update_id: int) -> list[PendingUpdate]:
-        """Return the updates with a lower id."""
+        """Return the updates of all queues with a lower id."""
         return [each for each in self._all.values() if each.update_id < update_id]

@@ -1,4 +1,4 @@
-"""The types of updates: their queue, lifetime, user and chat.
+"""Says for each type of update how it is queued, and whom it is about.
 
 Within one queue Telegram delivers one update at a time, in the order in which they were
 created. A queue's key is `id + type * 2**33` (telegram-bot-api: Client.cpp).
@@ -59,7 +59,12 @@ _UNKNOWN = _UpdateType("chat", 14)
 
 
 def queue_key(kind: str, content: Parameters) -> int:
-    """Return the key of an update's queue."""
+    """Return the key of the queue that an update belongs to.
+
+    Args:
+        kind: Telegram's name of the update type.
+        content: the object of the update, such as a Message.
+    """
     rule = _UPDATE_TYPES.get(kind, _UNKNOWN)
     match rule.holder:
         case "user":
@@ -80,19 +85,19 @@ def lifetime(kind: str) -> float:
 
 
 def user_id(content: Parameters) -> int:
-    """Return the id of the user who caused an update, or 0."""
+    """Return the id of the user who caused an update, or 0 if it names none."""
     user = content.get("from") or content.get("user") or {}
     return int(user.get("id", 0))
 
 
 def chat_id(content: Parameters) -> int:
-    """Return the id of the chat of an update, or 0."""
+    """Return the id of the chat of an update, or 0 if it names none."""
     chat = content.get("chat") or content.get("message", {}).get("chat") or {}
     return int(chat.get("id", 0))
 
 
 def title(kind: str, content: Parameters) -> str:
-    """Return a short description of an update."""
+    """Return a short description of an update for people, at most 80 characters."""
     if kind == "callback_query":
         return f"pressed {content.get('data', '')}"
     if kind == "my_chat_member":

@@ -4,11 +4,11 @@ It follows telegram-bot-api's WebhookActor.cpp. Not simulated: the rate at which
 connections are opened (about 20 a second), and the removal of a webhook that responds
 with 410 for 23 hours.
 
-Concurrency: one task for each loaded queue. It sends the queue's oldest update
-repeatedly until the response is 2xx or the update expires, then the next one. At most
-`2 * max_connections` queues are loaded, and at most `max_connections` of them send at
-the same time, first come, first served. Stopping a sender cancels its open requests;
-unconfirmed updates stay in the queue.
+Concurrency: one task for each loaded queue, which is a queue whose updates are being
+sent. It sends the queue's oldest update repeatedly until the response is 2xx or the
+update expires, then the next one. At most `2 * max_connections` queues are loaded, and
+at most `max_connections` of them send at the same time, in the order of their requests.
+Stopping a sender cancels its open requests; their updates stay in the queue.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ ExecuteReply = Callable[[str, bytes], None]
 
 
 class DeliveryTiming(Struct, frozen=True):
-    """The timing of deliveries.
+    """The pauses and timeouts of webhook deliveries.
 
     Attributes:
         scale: factor for the pauses between attempts; 1 is Telegram's.
@@ -75,9 +75,14 @@ class WebhookSender:
     """Sends the queued updates to a webhook until it is stopped.
 
     Args:
-        failed: callback with the error text of each failed attempt.
-        carry_out: callback with the content type and the body of a response that may
+        webhook: the settings of the webhook.
+        queue: the queued updates; those that are accepted or expire are removed.
+        update_log: records each attempt.
+        failed: called with the error text of each failed attempt.
+        carry_out: called with the content type and the body of a response that may
             contain a method call.
+        session: the HTTP client.
+        timing: the pauses and timeouts.
     """
 
     def __init__(
@@ -105,7 +110,10 @@ class WebhookSender:
         self._last_success = -_IDLE_SECONDS
 
     def load(self) -> None:
-        """Load the oldest unloaded queues, up to the limit."""
+        """Start tasks for queues that have none, oldest first, up to the limit.
+
+        Has to be called after an update was added.
+        """
         if len(self._tasks) >= 2 * self._limit:
             return
         for key in list(self._queue.keys()):
@@ -116,7 +124,7 @@ class WebhookSender:
                     return
 
     async def stop(self) -> None:
-        """Cancel the open requests."""
+        """Cancel all tasks and requests; raise the error of a task that had failed."""
         tasks = list(self._tasks.values())
         await cancel_and_wait(*tasks)
         for task in tasks:

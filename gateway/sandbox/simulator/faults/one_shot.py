@@ -1,4 +1,4 @@
-"""Injected faults that apply to a limited number of calls."""
+"""Faults that affect a limited number of calls; see `Simulator.fail`."""
 
 from msgspec import Struct
 
@@ -18,7 +18,7 @@ _WORDS = {
 
 
 class Fault(Struct, kw_only=True):
-    """An injected fault; see `Simulator.fail` for the fields."""
+    """How matching calls fail or respond; see `Simulator.fail` for the attributes."""
 
     method: str
     chat_id: int | None
@@ -32,18 +32,18 @@ class Fault(Struct, kw_only=True):
     body: str | None
 
     def matches(self, method: str, parameters: Parameters) -> bool:
-        """Return whether the fault applies to a call."""
+        """Return whether the fault applies to a call, by its method and chat."""
         if self.method not in {"*", method.lower()}:
             return False
         return self.chat_id in {None, number(parameters.get("chat_id"))}
 
     @property
     def is_error(self) -> bool:
-        """Whether the call fails without an effect."""
+        """True if the call has no effect; False if only its response differs."""
         return self.status != 200 or self.migrate_to_chat_id is not None
 
     def to_error(self) -> ApiError:
-        """Return the error for the response."""
+        """Return the error that the call responds with, if `is_error`."""
         if self.migrate_to_chat_id is not None:
             words = "Bad Request: group chat was upgraded to a supergroup chat"
             moved = {"migrate_to_chat_id": self.migrate_to_chat_id}
@@ -57,7 +57,7 @@ class Fault(Struct, kw_only=True):
 
 
 class OneShotFaults:
-    """The queued faults."""
+    """A queue of faults, each of which is used up by a number of calls."""
 
     def __init__(self) -> None:
         self._queue: list[Fault] = []
@@ -71,7 +71,10 @@ class OneShotFaults:
         self._queue.clear()
 
     def take_matching(self, method: str, parameters: Parameters) -> Fault | None:
-        """Consume and return the first fault that applies to a call."""
+        """Return the first fault that applies to a call, and use it up once.
+
+        Returns None if no fault applies.
+        """
         for fault in self._queue:
             if fault.matches(method, parameters):
                 fault.times -= 1

@@ -1,4 +1,4 @@
-"""Injected faults that stay enabled until they are disabled."""
+"""Faults that affect all matching calls until they are switched off."""
 
 from msgspec import Struct, structs
 
@@ -13,10 +13,10 @@ class FaultSettings(Struct, kw_only=True, frozen=True):
 
     Attributes:
         method: the method that fails; "*" matches all methods.
-        chat_id: the chat whose calls fail, or None for all chats.
-        retry_after: seconds to wait after a flood error.
-        status: the HTTP status of a server error, 500 to 599.
-        delay: seconds by which a slow response is delayed.
+        chat_id: the chat whose calls fail; None for all chats.
+        retry_after: seconds to wait after a 429, for the fault flood.
+        status: the HTTP status, 500 to 599, for the fault server_error.
+        delay: seconds before the response, for the fault slow.
     """
 
     method: str = "*"
@@ -43,7 +43,11 @@ def _fault(settings: FaultSettings, status: int, **more: object) -> Fault:
 
 
 class PersistentFaults:
-    """The faults that can be enabled."""
+    """The faults that can be switched on; `NAMES` lists them.
+
+    flood: calls get a 429; server_error: calls get a 5xx; slow: responses are late;
+    lost_answer: calls take effect, but the connection is closed without a response.
+    """
 
     NAMES = ("flood", "server_error", "slow", "lost_answer")
 
@@ -51,7 +55,11 @@ class PersistentFaults:
         self._on: dict[str, FaultSettings] = {}
 
     def switch(self, name: str, settings: FaultSettings | None) -> None:
-        """Enable a fault, or disable it with None.
+        """Switch a fault on or off.
+
+        Args:
+            name: one of `NAMES`.
+            settings: how the fault affects calls; None to switch it off.
 
         Raises:
             ValueError: a setting is out of its range.
@@ -68,7 +76,7 @@ class PersistentFaults:
         self._on[name] = settings
 
     def views(self) -> list[Parameters]:
-        """Return all faults with their settings."""
+        """Return all faults with their settings, and whether they are on."""
         shown = []
         for name in self.NAMES:
             settings = self._on.get(name, FaultSettings())
@@ -82,7 +90,7 @@ class PersistentFaults:
         return shown
 
     def find(self, method: str, parameters: Parameters) -> Fault | None:
-        """Return the fault for a call, combined from all that apply to it."""
+        """Combine all faults that apply to a call into one; None if none applies."""
         met = [
             fault
             for name, settings in self._on.items()

@@ -1,1 +1,1 @@
-"""Telegram's limits of how often a bot may send."""
+"""Telegram's limits of how often a bot may send, and counts of violations."""

@@ -29,17 +29,17 @@ _ONLY_KEY = 0
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
-    """The limits of each bot.
+    """How many messages each bot may send, and where.
 
     Attributes:
         bot_calls: the messages of the bot within a second.
         paid_calls: the messages with `allow_paid_broadcast` within a second. They do
             not count for `bot_calls`.
         chat_seconds: the average seconds between two messages in a private chat.
-        chat_burst: the messages in a private chat that may come at once; the window is
-            as many times `chat_seconds`.
+        chat_burst: the messages in a private chat that may come at once: so many within
+            `chat_burst * chat_seconds`.
         group_calls: the messages in a group within `group_seconds`.
-        group_seconds: see `group_calls`.
+        group_seconds: the length of that period in seconds.
     """
 
     bot_calls: int = 30
@@ -61,16 +61,17 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
 
 
 class ChatHold(Struct, kw_only=True):
-    """A wait that the simulator demands for one chat, by a 429.
+    """A wait for one chat that the simulator demands by a 429.
 
-    It begins with the first call into the chat.
+    The wait begins with the first call to the chat.
 
     Attributes:
-        bot_id: the bot.
+        bot_id: the bot whose calls have to wait.
         chat_id: the chat.
         retry_after: the seconds to wait.
-        calls: the number of calls into the chat during the wait, without the first.
-        until: the end of the wait, or None before the first call.
+        calls: the number of calls to the chat during the wait, without the first.
+        until: the end of the wait, by the clock of `FloodLimits`; None before the first
+            call.
     """
 
     bot_id: int
@@ -80,7 +81,14 @@ class ChatHold(Struct, kw_only=True):
     until: float | None = None
 
     def seconds_left(self, now: float) -> int:
-        """Count a call; return the whole seconds to wait, or 0 if the wait is over."""
+        """Count a call; the first one begins the wait.
+
+        Args:
+            now: the seconds of a monotonic clock.
+
+        Returns:
+            The whole seconds that the bot has to wait; 0 if the wait is over.
+        """
         if self.until is None:
             self.until = now + self.retry_after
             return self.retry_after
@@ -128,11 +136,11 @@ class _BotWindows:
 
 
 class FloodLimits:
-    """The limits of all bots.
+    """Counts the calls of all bots, and rejects those that exceed a limit.
 
     Args:
-        settings: the limits, or None to enforce none.
-        clock: a monotonic clock, in seconds.
+        settings: the limits; None to enforce none.
+        clock: returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -146,21 +154,25 @@ class FloodLimits:
         self._holds: dict[tuple[int, int], ChatHold] = {}
 
     def enforce(self, settings: LimitSettings | None) -> None:
-        """Enforce other limits from now on, or none; all counts begin again."""
+        """Enforce other limits from now on; all counts begin again.
+
+        Args:
+            settings: the limits; None to enforce none.
+        """
         self._settings = settings
         self._bots.clear()
 
     def hold_chat(self, bot_id: int, chat_id: int, retry_after: int) -> None:
-        """Demand a wait of one chat, whether limits are enforced or not.
+        """Demand a wait for one chat, whether other limits are enforced or not.
 
         Args:
-            bot_id: the bot.
+            bot_id: the bot whose calls have to wait.
             chat_id: the chat.
-            retry_after: the seconds to wait, from the next call into the chat on; 0
+            retry_after: the seconds to wait, from the next call to the chat on; 0
                 removes an earlier wait.
 
         Raises:
-            ValueError: it is out of its range.
+            ValueError: the seconds are out of their range.
         """
         if not 0 <= retry_after <= 86_400:
             raise ValueError("seconds: 0 to 86400")
@@ -171,12 +183,12 @@ class FloodLimits:
             )
 
     def check(self, bot_id: int, method: str, parameters: Parameters) -> None:
-        """Count a call and check whether the limits admit it.
+        """Count a call, and check that no limit forbids it.
 
         Args:
-            bot_id: the bot.
+            bot_id: the bot that calls.
             method: the method as Telegram spells it.
-            parameters: of the call.
+            parameters: the parameters of the call.
 
         Raises:
             ApiError: a 429, because the call exceeds a limit.
@@ -191,7 +203,7 @@ class FloodLimits:
                 raise too_many_requests(wait)
 
     def view(self) -> Parameters:
-        """Return the limits and the counts; they have no content of a call."""
+        """Return limits, counts and waits for a page, without contents of calls."""
         return {
             "settings": self._settings,
             "bots": {

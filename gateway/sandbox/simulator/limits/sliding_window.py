@@ -1,8 +1,8 @@
 """Sliding windows: at most a number of calls within any period of some length.
 
 The cost of a call does not depend on how many calls or keys there are: each call is
-added to and removed from a queue once, and idle keys are removed in the order in which
-they became idle.
+added to and removed from a queue once, and the windows of idle keys are removed in the
+order in which they became idle.
 """
 
 import math
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class WindowCounts(Struct, kw_only=True):
-    """What happened in the windows of one kind.
+    """What happened in all windows of one `SlidingWindows`.
 
     Attributes:
         limit: the number of calls that are allowed within a window.
@@ -33,10 +33,10 @@ class WindowCounts(Struct, kw_only=True):
 
 
 class SlidingWindows:
-    """One window for each key, such as a chat.
+    """Counts and limits calls for each key, such as a chat, in a window of its own.
 
-    Concurrency: one event loop. `admit` directly follows the `count_call` of the same
-    call.
+    A caller first counts a call by `count_call`; if it is allowed, `admit` follows at
+    once. Concurrency: one event loop.
 
     Args:
         limit: the number of calls that are allowed within a window.
@@ -55,14 +55,14 @@ class SlidingWindows:
         return len(self._windows)
 
     def count_call(self, key: int, now: float) -> int:
-        """Count a call.
+        """Count a call, without using the space of the window.
 
         Args:
             key: the key of the window.
             now: the time of a monotonic clock, in seconds; never less than before.
 
         Returns:
-            The whole seconds to wait, or 0 if the window has space for the call.
+            The whole seconds to wait; 0 if the window has space for the call.
         """
         self._remove_idle(now)
         counts = self.counts
@@ -83,7 +83,7 @@ class SlidingWindows:
         return retry_after
 
     def admit(self, key: int, now: float) -> None:
-        """Use the space of a window for a call."""
+        """Use the space of a window for the call that was just counted."""
         self._windows[key].admitted.append(now)
 
     def _remove_idle(self, now: float) -> None:

@@ -1,1 +1,1 @@
-"""The state of the simulated Telegram."""
+"""The state of the simulated Telegram: users, messages, files, queries, updates."""

@@ -1,4 +1,7 @@
-"""Files and other attachments as Telegram's objects; `files.py` has their content."""
+"""Builds Telegram's objects for files and other attachments.
+
+The contents of the files are in `files.py`.
+"""
 
 import secrets
 
@@ -25,18 +28,19 @@ _UNNAMED = frozenset({"photo", "sticker", "voice"})
 
 
 def sent_file(kind: str, source: str | Upload, parameters: Parameters) -> Parameters:
-    """Return the content of a message for a file that the bot sent.
+    """Return the fields of a message for a file that the bot sent.
 
     The objects have all fields that the documentation of the Bot API requires.
 
     Args:
-        kind: such as photo.
-        source: the file, or its id or URL.
-        parameters: of the call, or the item of an album, with optional size, duration
-            and title.
+        kind: the type of file, such as photo.
+        source: the uploaded file, or the id or URL of a file.
+        parameters: the parameters of the call or of an album's item, with optional
+            size, duration and title.
 
     Returns:
-        The field of this kind, with its companion fields.
+        The field of this kind; for an animation also the field document, as at
+        Telegram.
     """
     size = None
     if isinstance(source, Upload):
@@ -70,7 +74,11 @@ def sent_file(kind: str, source: str | Upload, parameters: Parameters) -> Parame
 
 
 def attachment(kind: str, user: User) -> Parameters:
-    """Return the message fields of a user's attachment.
+    """Return the message fields of a made-up attachment of a user.
+
+    Args:
+        kind: one of `KINDS`.
+        user: the user who sends it.
 
     Raises:
         KeyError: there is no such kind.

@@ -1,4 +1,4 @@
-"""Callback queries of pressed buttons, and the bot's answers."""
+"""The queries of pressed buttons, and the bot's answers to them."""
 
 import random
 from collections import OrderedDict
@@ -14,13 +14,13 @@ MAX_QUERIES = 10_000
 
 
 class CallbackQuery(Struct):
-    """A press of a button.
+    """A user's press of a button, which the bot has to answer.
 
     Attributes:
-        user_id: the user who pressed it.
+        user_id: the user who pressed the button.
         chat_id: the chat of the message.
         message_id: the message with the button.
-        answered: whether the bot answered it.
+        answered: whether the bot has answered.
     """
 
     user_id: int
@@ -30,10 +30,11 @@ class CallbackQuery(Struct):
 
 
 class CallbackQueries:
-    """The newest callback queries by id.
+    """The newest presses of buttons by query id, and the bot's answers.
 
     Args:
-        strict: whether to reject answers to unknown queries.
+        events: where answers are published.
+        strict: True to reject answers to unknown queries; False to accept them.
 
     Attributes:
         answers: the parameters of the bot's answers, oldest first.
@@ -48,7 +49,7 @@ class CallbackQueries:
         self._last_id = random.randrange(10**16, 10**18)  # noqa: S311 - no secret
 
     def add(self, press: CallbackQuery) -> str:
-        """Add a query and return its id."""
+        """Store a press of a button, and return the id of its query."""
         self._last_id += 1
         self._callback_queries[str(self._last_id)] = press
         if len(self._callback_queries) > MAX_QUERIES:
@@ -56,10 +57,11 @@ class CallbackQueries:
         return str(self._last_id)
 
     def answer(self, parameters: Parameters) -> None:
-        """Execute answerCallbackQuery.
+        """Execute answerCallbackQuery, and publish the answer.
 
         Raises:
-            ApiError: the answer is invalid, or the query was answered before.
+            ApiError: the answer is invalid, or the query was answered before, or
+                `strict` and unknown.
         """
         rules.callback_answer(parameters)
         query_id = str(parameters["callback_query_id"])

@@ -1,4 +1,4 @@
-"""The messages of all chats, numbered by one counter."""
+"""The messages of all chats of a bot, numbered by one counter."""
 
 import time
 from collections import OrderedDict
@@ -16,11 +16,13 @@ _ANSWERED = "reply_to_message"
 
 
 class Chats:
-    """The messages as Telegram's Message objects.
+    """The messages in all chats of a bot, as Telegram's Message objects.
+
+    The newest 10,000 are kept. Each change is published as an event.
 
     Attributes:
         groups: the ids of groups in which a user wrote.
-        last_message_id: the number of the newest message, or 0 if there was none.
+        last_message_id: the id of the newest message, or 0 if there was none.
         asked: the latest reply keyboard or forced reply of each chat, by chat id.
     """
 
@@ -43,7 +45,7 @@ class Chats:
 
         Args:
             messages: the messages, oldest first.
-            last_message_id: the number of the newest one, which may be deleted.
+            last_message_id: the id of the newest one, which may be deleted.
             asked: see `Chats`.
             groups: see `Chats`.
         """
@@ -54,7 +56,9 @@ class Chats:
         self.groups.update(groups)
 
     def show(self, sender: Parameters, chat_id: int, content: Parameters) -> Parameters:
-        """Add a message to a chat.
+        """Add a message to a chat, publish it, and return it.
+
+        A message of a user removes a forced reply or one-time keyboard from the chat.
 
         Args:
             sender: Telegram's User object of the author.
@@ -83,7 +87,13 @@ class Chats:
     def show_reply_markup(
         self, chat_id: int, message: Parameters, markup: Parameters
     ) -> None:
-        """Show or remove a reply keyboard, or force a reply."""
+        """Show or remove a chat's reply keyboard, or force a reply; publish the change.
+
+        Args:
+            chat_id: the chat.
+            message: the message that has the markup.
+            markup: the reply keyboard, its removal, or the forced reply.
+        """
         self.asked.pop(str(chat_id), None)
         if not markup.get("remove_keyboard"):
             self.asked[str(chat_id)] = {
@@ -104,7 +114,10 @@ class Chats:
             self._events.publish("asked", chat_id=chat_id, asked=None)
 
     def quote(self, chat_id: int, message_id: int) -> Parameters:
-        """Return the reply field for a message, or {} if the message is gone."""
+        """Return the field `reply_to_message` for a reply to a message.
+
+        Returns {} if there is no such message any more.
+        """
         message = self.find(chat_id, message_id)
         if message is None:
             return {}
@@ -113,23 +126,32 @@ class Chats:
         return {_ANSWERED: fields}
 
     def find(self, chat_id: int, message_id: int) -> Parameters | None:
-        """Return a message, or None if the chat has none with this number."""
+        """Return a message; None if the chat has none with this id."""
         return self._messages.get((chat_id, message_id))
 
     def replace(self, chat_id: int, message_id: int, message: Parameters) -> Parameters:
-        """Replace a message with its edited version."""
+        """Replace a message with its edited version; publish and return the latter."""
         edited = message | {"edit_date": int(time.time())}
         self._messages[chat_id, message_id] = edited
         self._events.publish("edited", chat_id=chat_id, message=edited)
         return edited
 
     def delete(self, chat_id: int, message_id: int) -> None:
-        """Delete a message."""
+        """Delete a message and publish that.
+
+        Raises:
+            KeyError: there is no such message.
+        """
         del self._messages[chat_id, message_id]
         self._events.publish("deleted", chat_id=chat_id, message_id=message_id)
 
     def delete_business(self, connection: str, message_ids: Container[int]) -> None:
-        """Delete messages in the chats of a business account."""
+        """Delete messages in the chats of a business account, as far as they exist.
+
+        Args:
+            connection: the id of the business connection.
+            message_ids: the ids of the messages.
+        """
         found = [
             key
             for key, message in self._messages.items()
@@ -148,7 +170,7 @@ class Chats:
         return self._messages.values()
 
     def newest(self, limit: int) -> dict[str, list[Parameters]]:
-        """Return the newest messages of each chat, oldest first, by the chat's id."""
+        """Return the newest `limit` messages of each chat, oldest first, by chat id."""
         chats: dict[str, list[Parameters]] = {}
         for (chat_id, _), message in self._messages.items():
             chats.setdefault(str(chat_id), []).append(message)

@@ -1,4 +1,4 @@
-"""The event stream that pages and scenarios follow.
+"""The stream of events, such as new messages, that pages and scenarios follow.
 
 Concurrency: one event loop. Publishing never waits: an event goes into the bounded
 queue of each listener. A listener that does not keep up is closed; its browser
@@ -20,11 +20,15 @@ They take 1 or 2 MB, or more if the bot's messages are long.
 
 
 class StreamClosed(Exception):
-    """The listener was closed because it did not keep up."""
+    """The stream was closed because its listener did not take events fast enough."""
 
 
 class Listener:
-    """The queue of one open stream."""
+    """The events that one listener has not taken yet.
+
+    Args:
+        close: called if there are too many of them; closes the connection.
+    """
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
@@ -33,7 +37,7 @@ class Listener:
         self._closed = False
 
     def put(self, event: bytes) -> None:
-        """Queue an event, or close the stream if the queue is full."""
+        """Queue an encoded event, or close the stream if the queue is full."""
         if self._closed:
             return
         if len(self._waiting) >= LISTENER_LIMIT:
@@ -45,13 +49,13 @@ class Listener:
         self._news.set()
 
     async def take(self, within: float) -> bytes:
-        """Wait for events and return all of them, or b"" if there were none in time.
+        """Wait for events, and return all of them; b"" if there were none in time.
 
         Args:
             within: the maximum wait in seconds.
 
         Raises:
-            StreamClosed: the listener was closed.
+            StreamClosed: the stream was closed.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -68,8 +72,9 @@ class EventStream:
     """Publishes each event to all listeners.
 
     Args:
-        listeners: the listeners of another stream to publish to, or None for own ones.
-        fields: further fields of each event.
+        listeners: the listeners of another stream, which then get the events of both;
+            None for own ones.
+        fields: fields that are added to each event; None for none.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class EventStream:
         self._fields = fields or {}
 
     def of_bot(self, bot_id: int) -> "EventStream":
-        """Return a stream to the same listeners whose events name a bot."""
+        """Return a stream to the same listeners that adds `bot_id` to each event."""
         return EventStream(self._listeners, {"bot_id": bot_id})
 
     @property
@@ -90,11 +95,11 @@ class EventStream:
         return bool(self._listeners)
 
     def publish(self, kind: str, **fields: object) -> None:
-        """Publish an event to all listeners; it is not encoded if there are none.
+        """Send an event to all listeners. Without listeners it is not even encoded.
 
         Args:
-            kind: the event's `type`.
-            fields: what else is in it.
+            kind: the event's field `type`.
+            fields: the other fields of the event.
         """
         if self._listeners:
             event = encode(kind, **self._fields, **fields)
@@ -103,7 +108,7 @@ class EventStream:
 
     @contextmanager
     def listen(self, close: Callable[[], None]) -> Iterator[Listener]:
-        """Listen within the block.
+        """Yield a listener that gets all events within the block.
 
         Args:
             close: closes the connection; called if the listener is too slow.
@@ -117,5 +122,5 @@ class EventStream:
 
 
 def encode(kind: str, **fields: object) -> bytes:
-    """Encode an event as text/event-stream."""
+    """Encode an event as JSON in the format text/event-stream."""
     return b"data: " + msgspec.json.encode({"type": kind, **fields}) + b"\n\n"

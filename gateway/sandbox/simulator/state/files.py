@@ -20,7 +20,7 @@ _FILLING = b"marmot "
 
 
 class FileStore:
-    """Stores files.
+    """The files of one bot: uploads, and made-up files of users' attachments.
 
     Args:
         chats: the chats with the attachments.
@@ -32,7 +32,7 @@ class FileStore:
         self._size = 0
 
     def store(self, content: bytes, file_id: str = "") -> str:
-        """Store a file.
+        """Store an upload; if all uploads are too large, forget the oldest ones.
 
         Args:
             content: the content.
@@ -68,7 +68,10 @@ class FileStore:
         return {name: file[name] for name in _FILE if name in file} | path
 
     def read(self, file_id: str) -> bytes | None:
-        """Return the content of a file, or None if the id is unknown."""
+        """Return the content of a file; None if the id is unknown.
+
+        The content of an attachment is generated in the declared size.
+        """
         file = self._find(file_id)
         if file is None:
             return None

@@ -13,13 +13,14 @@ _Check = Callable[[Parameters], None]
 
 
 class OpenQueries:
-    """The queries and join requests that wait for an answer.
+    """The queries and join requests that a bot has to answer, and its answers.
 
     Args:
-        strict: whether to reject answers to unknown queries.
+        strict: True to reject answers to unknown queries; False to accept them.
 
     Attributes:
         answers: the method and parameters of the bot's answers, oldest first.
+        methods: the Bot API methods that answer queries, by name.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
@@ -47,15 +48,18 @@ class OpenQueries:
             self.methods[name] = self._deciding(name)
 
     def add(self, query_id: str) -> None:
-        """Add a query."""
+        """Remember that a query waits for an answer."""
         self._note(query_id)
 
     def add_join_request(self, chat_id: int, user_id: int) -> None:
-        """Add a request to join a chat."""
+        """Remember that a user's request to join a chat waits for a decision."""
         self._note((chat_id, user_id))
 
     def read_titles(self, query_id: str) -> list[str]:
-        """Return the titles of the results with which an inline query was answered."""
+        """Return the titles of the results in the bot's answers to an inline query.
+
+        The list is empty as long as there is no answer.
+        """
         titles = []
         for method, parameters in self.answers:
             if method == "answerInlineQuery" and query_id == str(

@@ -1,4 +1,4 @@
-"""The log of updates: their delivery, and how the gateway processed them."""
+"""The log of updates: how they were delivered, and how the gateway processed them."""
 
 import time
 from collections import OrderedDict
@@ -15,23 +15,23 @@ MAX_ENTRIES = 10_000
 
 
 class UpdateRow(Struct, kw_only=True):
-    """The summary of an update and its delivery.
+    """The summary of an update and its delivery, as a page lists it.
 
     Attributes:
         update_id: the id of the update, which is unique for its bot.
         bot_id: the id of the bot, or 0 if it is unknown.
         kind: the update type, such as message or callback_query.
-        user_id: the user who caused it, or 0 if unknown.
+        user_id: the user who caused the update, or 0 if unknown.
         chat_id: the chat, or 0 if there is none.
         title: a short description.
-        sent_at: when it was created, in seconds since the epoch.
+        sent_at: when the update was created, in seconds since the epoch.
         state: waiting, in_flight, failing, accepted, or dropped (it expired, or was
             dropped on request).
         attempts: the number of delivery attempts.
         status: the HTTP status of the last response, or 0 if there was none.
-        accepted_after: seconds until it was accepted, or None if it was not yet.
-        outcome: the outcome that the gateway reported.
-        seconds: the processing time in the gateway, or None if it was not reported.
+        accepted_after: seconds from creation to acceptance; None if it is not accepted.
+        outcome: the outcome that the gateway reported, or an empty string.
+        seconds: the processing time in the gateway; None if it was not reported.
         losses: the number of reply parts that did not reach the user.
     """
 
@@ -52,12 +52,12 @@ class UpdateRow(Struct, kw_only=True):
 
 
 class LogEntry(Struct):
-    """An update with its delivery and its trace.
+    """An update with its delivery and its processing by the gateway.
 
     Attributes:
         row: the summary.
-        update: the delivered JSON, or None if this simulator did not deliver it.
-        turn: the latest trace from the gateway.
+        update: the delivered JSON; None if this simulator did not deliver the update.
+        turn: the latest trace from the gateway; None if none has come.
     """
 
     row: UpdateRow
@@ -66,10 +66,10 @@ class LogEntry(Struct):
 
 
 class UpdateLog:
-    """The newest updates of all bots.
+    """The newest 10,000 updates of all bots. Changes are published as events.
 
     Attributes:
-        total: the number of all updates, including those that were dropped here.
+        total: the number of all updates, including those that were forgotten.
     """
 
     def __init__(self, events: EventStream) -> None:
@@ -81,12 +81,17 @@ class UpdateLog:
         self._newest_ids: dict[int, int] = {}
 
     def record(self, row: UpdateRow, body: bytes) -> None:
-        """Add an update that was created here. The ids of a bot must be ascending."""
+        """Add an update that was created here.
+
+        Args:
+            row: the summary. The ids of a bot's updates must be ascending.
+            body: the update as JSON.
+        """
         self._newest_ids[row.bot_id] = row.update_id
         self._add(LogEntry(row, msgspec.Raw(body)))
 
     def start_attempt(self, update_id: int, bot_id: int = 0) -> None:
-        """Record the start of a delivery attempt."""
+        """Record that an update is being delivered; unknown ones are ignored."""
         if entry := self._entries.get((bot_id, update_id)):
             entry.row.attempts += 1
             self._change(entry.row, "in_flight")
@@ -94,7 +99,14 @@ class UpdateLog:
     def end_attempt(
         self, update_id: int, status: int, *, accepted: bool, bot_id: int = 0
     ) -> None:
-        """Record the end of a delivery attempt, unless the update was dropped."""
+        """Record the end of a delivery attempt, unless the update was dropped.
+
+        Args:
+            update_id: the id of the update.
+            status: the HTTP status of the response, or 0 if there was none.
+            accepted: whether the bot has the update now; otherwise the attempt failed.
+            bot_id: the id of the bot.
+        """
         entry = self._entries.get((bot_id, update_id))
         if entry and entry.row.state != "dropped":
             entry.row.status = status
@@ -103,15 +115,15 @@ class UpdateLog:
             self._change(entry.row, "accepted" if accepted else "failing")
 
     def drop(self, update_id: int, bot_id: int = 0) -> None:
-        """Record that an update will not be delivered."""
+        """Record that an update will not be delivered any more."""
         if entry := self._entries.get((bot_id, update_id)):
             self._change(entry.row, "dropped")
 
     def add_trace(self, record: UpdateTrace) -> None:
-        """Store a trace from the gateway; it replaces an earlier one.
+        """Store what a gateway reports about an update, instead of an earlier report.
 
         An update that reached the gateway in another way, such as by curl, gets a row
-        of its own. Traces of updates that this log has dropped are ignored.
+        of its own. Traces of updates that this log has forgotten are ignored.
         """
         entry = self.find(record.update_id, record.bot_id)
         if not entry:
@@ -138,11 +150,11 @@ class UpdateLog:
             )
 
     def find(self, update_id: int, bot_id: int = 0) -> LogEntry | None:
-        """Return the entry of an update, or None if it is unknown.
+        """Return the entry of an update; None if the update is unknown.
 
         Args:
             update_id: the id of the update.
-            bot_id: the bot, or 0 for the one that had an update with this id last.
+            bot_id: the bot; 0 for the one that had an update with this id last.
         """
         bot_id = bot_id or self._bot_ids.get(update_id, 0)
         entry = self._entries.get((bot_id, update_id))
@@ -151,11 +163,12 @@ class UpdateLog:
     def rows(
         self, limit: int, before: int | None = None, bot_id: int = 0
     ) -> list[UpdateRow]:
-        """Return the newest updates, oldest first.
+        """Return the summaries of the newest updates, oldest first.
 
         Args:
             limit: the maximum number of updates.
-            before: only return updates older than this one.
+            before: the id of an update: return only older ones; None for the newest of
+                all.
             bot_id: the bot of `before`, as in `find`.
         """
         newest_first = iter(reversed(self._entries))

@@ -1,4 +1,4 @@
-"""The users who talk to the bots, and their chats."""
+"""The users who write to the bots, and Telegram's objects for them and their chats."""
 
 from collections.abc import Iterable
 
@@ -24,13 +24,13 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Accounts:
-    """The users of Telegram, whom all bots share.
+    """The users of the simulated Telegram, whom all bots share. Three exist at first.
 
     Args:
         limit: the maximum number of users.
 
     Attributes:
-        limit: the same.
+        limit: as the argument.
         users: the users by their ids.
         blocked_sets: for each bot, the ids of users who blocked it.
     """
@@ -60,11 +60,11 @@ class Accounts:
 
 
 class Users:
-    """The users, and which of them blocked one bot.
+    """The users as one bot sees them, and which of them blocked it.
 
     Args:
-        events: the events of the bot.
-        accounts: the users.
+        events: the events of the bot, where changes are published.
+        accounts: the users, whom all bots share.
 
     Attributes:
         blocked: the ids of users who blocked the bot, which need not be known users.
@@ -78,7 +78,7 @@ class Users:
         self._users = accounts.users
 
     def find(self, user_id: int) -> User | None:
-        """Return a user, or None if the id is unknown."""
+        """Return the user with an id; None if the id is unknown."""
         return self._users.get(user_id)
 
     def list_all(self) -> list[User]:
@@ -86,14 +86,14 @@ class Users:
         return list(self._users.values())
 
     def restore(self, users: Iterable[User], blocked: Iterable[int]) -> None:
-        """Add the users of an earlier run, and those who blocked the bot."""
+        """Add the users of an earlier run, up to the limit, and who blocked the bot."""
         for user in users:
             if user.id in self._users or len(self._users) < self._accounts.limit:
                 self._users[user.id] = user
         self.blocked.update(blocked)
 
     def views(self) -> list[Parameters]:
-        """Return the users, and whether they blocked the bot."""
+        """Return the fields of all users, and whether they blocked the bot."""
         return [self.view(user) for user in self._users.values()]
 
     def view(self, user: User) -> Parameters:
@@ -103,13 +103,13 @@ class Users:
     def add(
         self, first_name: str, language_code: str, user_id: int | None = None
     ) -> User:
-        """Add a user, who has blocked no bot.
+        """Add a user, who has blocked no bot, and publish that.
 
         Args:
-            first_name: the name.
+            first_name: the user's first name.
             language_code: the language of the user's app.
-            user_id: the id; an existing user with it is replaced. None for the next
-                free one.
+            user_id: the id; an existing user with this id is replaced. None for the
+                next free one.
 
         Raises:
             OverflowError: the maximum number of users is reached.
@@ -126,7 +126,12 @@ class Users:
         return user
 
     def block(self, user: User, *, blocked: bool) -> None:
-        """Let a user block the bot, or unblock it."""
+        """Record whether a user blocks the bot, and publish that; create no update.
+
+        Args:
+            user: the user.
+            blocked: True to block the bot, False to unblock it.
+        """
         if blocked:
             self.blocked.add(user.id)
         else:
@@ -134,7 +139,7 @@ class Users:
         self._events.publish("user", user=self.view(user))
 
     def chat(self, chat_id: int) -> Parameters:
-        """Return Telegram's Chat object of a private chat or a group."""
+        """Return Telegram's Chat object for an id: of a group if it is negative."""
         if chat_id < 0:
             kind = "supergroup" if chat_id <= -1_000_000_000_000 else "group"
             return {"id": chat_id, "title": f"Group {-chat_id}", "type": kind}
@@ -158,5 +163,5 @@ def _fields(user: User) -> Parameters:
 
 
 def sender(user: User) -> Parameters:
-    """Return Telegram's User object of a sender."""
+    """Return Telegram's User object of a user who sends something."""
     return {"id": user.id, "is_bot": False, **_fields(user)}

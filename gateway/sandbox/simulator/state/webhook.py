@@ -1,4 +1,4 @@
-"""The bot's webhook, as set by setWebhook and returned by getWebhookInfo."""
+"""The settings of a bot's webhook, as set by setWebhook."""
 
 import time
 
@@ -7,10 +7,10 @@ from gateway.sandbox.simulator.validation.rules import Parameters
 
 
 class Webhook:
-    """The webhook settings of the bot.
+    """The settings of a bot's webhook; nothing is delivered here.
 
     Attributes:
-        info: the result of getWebhookInfo.
+        info: what getWebhookInfo returns.
         secret_token: sent with each update; an empty string if there is none.
     """
 
@@ -32,11 +32,14 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """The URL, or an empty string if there is none."""
+        """The URL of the webhook, or an empty string if there is none."""
         return str(self.info["url"])
 
     def set(self, parameters: Parameters) -> bool:
-        """Execute setWebhook.
+        """Store the settings of a setWebhook call; without a URL, remove the webhook.
+
+        Args:
+            parameters: the parameters of the call.
 
         Returns:
             Whether the settings changed; a change also clears the last error.
@@ -60,11 +63,12 @@ class Webhook:
         """Limit setWebhook to once a second (telegram-bot-api: Client.cpp).
 
         Args:
-            parameters: of the call; one without a URL is always allowed.
+            parameters: the parameters of the call; one without a URL is always allowed.
             now: the time of a monotonic clock, in seconds.
 
         Raises:
-            ApiError: it is too early; this is checked before the other parameters.
+            ApiError: a 429, because the last call was less than a second ago. This is
+                checked before the parameters.
         """
         if not parameters.get("url"):
             return
@@ -73,7 +77,7 @@ class Webhook:
         self._next_set_at = now + 1
 
     def delete(self) -> bool:
-        """Remove the URL and the last error, but keep the allowed updates.
+        """Remove the URL, the secret and the last error; keep the allowed updates.
 
         Returns:
             Whether there was a webhook.
@@ -86,7 +90,7 @@ class Webhook:
         return had_one
 
     def allow(self, parameters: Parameters) -> None:
-        """Set the allowed update types, if the call has this parameter."""
+        """Store which update types the bot wants, if the call has `allowed_updates`."""
         allowed = setup_rules.allowed_updates(parameters)
         if allowed is not None:
             self.info.pop("allowed_updates", None)
@@ -94,16 +98,16 @@ class Webhook:
             self.info["allowed_updates"] = allowed
 
     def wants(self, kind: str) -> bool:
-        """Return whether updates of this type are delivered."""
+        """Return whether the bot wants updates of this type."""
         allowed = self.info.get("allowed_updates")
         return kind in allowed if allowed else kind not in setup_rules.OPT_IN_TYPES
 
     def fail(self, message: str) -> None:
-        """Record why a delivery failed. The error stays after the recovery."""
+        """Record why a delivery failed. The error stays when later ones succeed."""
         self.info["last_error_date"] = int(time.time())
         self.info["last_error_message"] = message
 
 
 def drops_pending(parameters: Parameters) -> bool:
-    """Return whether a call drops the pending updates."""
+    """Return whether a call asks to drop the updates that were not delivered yet."""
     return rules.is_true(parameters.get("drop_pending_updates"))

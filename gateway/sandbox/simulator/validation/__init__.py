@@ -1,1 +1,1 @@
-"""The checks of the Bot API, with Telegram's error messages."""
+"""The Bot API's checks of parameters, with Telegram's error messages."""

@@ -95,9 +95,9 @@ def find_entities(text: str) -> list[Entity]:
 
 
 def add_found(text: str, given: list[Entity]) -> list[Entity]:
-    """Add the detected entities to those that a bot passed with its text.
+    """Add the detected entities of a text to those that a bot passed with it.
 
-    Entities that allow no overlap, such as code and links, suppress detected ones.
+    Where a given entity allows no overlap, such as code and links, nothing is added.
     """
     whole = [each for each in given if each["type"] not in _OVERLAPPED]
     new = [

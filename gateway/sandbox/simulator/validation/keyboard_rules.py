@@ -1,4 +1,4 @@
-"""Validation of inline keyboards, with Telegram's error messages."""
+"""Checks inline keyboards, with Telegram's error messages."""
 
 from gateway.sandbox.simulator.validation.links import InvalidLink, check_link
 from gateway.sandbox.simulator.validation.rules import (
@@ -41,7 +41,14 @@ _TEXTS = frozenset(
 
 
 def keyboard(parameters: Parameters) -> Parameters:
-    """Return the inline keyboard as `reply_markup`, or {} if there is none."""
+    """Check the inline keyboard of a call.
+
+    Returns:
+        The field `reply_markup` of the message; {} if there is no inline keyboard.
+
+    Raises:
+        ApiError: the keyboard is invalid.
+    """
     markup = json_value(parameters, "reply_markup", "reply keyboard markup")
     if markup is None:
         return {}
@@ -65,7 +72,14 @@ def keyboard(parameters: Parameters) -> Parameters:
 
 
 def keyboard_alone(parameters: Parameters) -> Parameters:
-    """Return the inline keyboard where no other markup is allowed."""
+    """Check the inline keyboard of an edit, which accepts no other markup.
+
+    Returns:
+        The field `reply_markup` of the message; {} if there is none.
+
+    Raises:
+        ApiError: the keyboard is invalid, or there is another markup.
+    """
     markup = json_value(parameters, "reply_markup", "reply keyboard markup")
     if isinstance(markup, dict) and markup and "inline_keyboard" not in markup:
         raise bad_request("Inline keyboard expected")
@@ -73,7 +87,11 @@ def keyboard_alone(parameters: Parameters) -> Parameters:
 
 
 def check_looks(button: Parameters) -> None:
-    """Check the style and the icon of a button of any keyboard."""
+    """Check the style and the icon of a button of any keyboard.
+
+    Raises:
+        ApiError: one of them is invalid.
+    """
     if button.get("style") not in (None, "", *STYLES):
         raise bad_request("Invalid button style specified")
     icon = button.get("icon_custom_emoji_id", "0")
@@ -82,7 +100,16 @@ def check_looks(button: Parameters) -> None:
 
 
 def check_button_link(link: object, title: str, *, https_only: bool = False) -> None:
-    """Check the link of a button of any keyboard."""
+    """Check the link of a button of any keyboard.
+
+    Args:
+        link: the link.
+        title: the name of the button in the error message.
+        https_only: True to reject all other schemes.
+
+    Raises:
+        ApiError: the link is invalid.
+    """
     try:
         check_link(link if isinstance(link, str) else "", https_only=https_only)
     except InvalidLink as fault:

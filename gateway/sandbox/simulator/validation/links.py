@@ -1,7 +1,7 @@
-"""Validation of links, with Telegram's error messages.
+"""Checks links, with Telegram's error messages.
 
-Independent of the gateway's own rules, so that a mistake in one of them is found by the
-other; tests compare both with TDLib.
+This is independent of the gateway's own rules, so that a mistake in one of them is
+found by the other; tests compare both with TDLib.
 """
 
 import string
@@ -16,18 +16,18 @@ _HEX = frozenset(string.hexdigits)
 
 
 class InvalidLink(Exception):
-    """A link is invalid. The message is Telegram's error text."""
+    """Telegram does not accept a link. The message is Telegram's error text."""
 
 
 def check_link(link: str, *, https_only: bool = False) -> str:
-    """Return a link as Telegram stores it.
+    """Check a link, and return it as Telegram stores it.
 
     Args:
         link: the link that a bot sent.
-        https_only: reject all other schemes, as web apps do.
+        https_only: True to reject all other schemes, as for web apps.
 
     Raises:
-        InvalidLink: Telegram does not take it.
+        InvalidLink: Telegram does not accept the link.
     """
     lower = link.lower()
     app = next((name for name in _APPS if lower.startswith(name)), "")

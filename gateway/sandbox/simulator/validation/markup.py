@@ -1,4 +1,4 @@
-"""Builder of formatted text for the parsers of Telegram's markup formats."""
+"""Collects visible text and entities for the parsers of Telegram's markup formats."""
 
 import re
 from typing import Any
@@ -36,7 +36,7 @@ class MarkupError(Exception):
 
 
 def utf16_length(text: str) -> int:
-    """Return the length in UTF-16 code units, Telegram's unit for entities."""
+    """Return the length of a text in UTF-16 code units, as Telegram counts."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
@@ -49,7 +49,10 @@ def read_number(text: str, bits: int) -> int:
 
 
 def custom_emoji(link: str) -> Entity | None:
-    """Return the entity of a link to a custom emoji or a time, or None."""
+    """Return the entity for a link to a custom emoji or a time.
+
+    Returns None if the link is neither of them, or is invalid.
+    """
     parameters = _parameters(link, "emoji")
     if emoji := read_number(parameters.get("id", ""), 64):
         return {"type": "custom_emoji", "custom_emoji_id": str(emoji)}
@@ -58,7 +61,15 @@ def custom_emoji(link: str) -> Entity | None:
 
 
 def date_time(seconds: str, date_format: str) -> Entity | None:
-    """Return the entity of a time, or None if time or format are invalid."""
+    """Return the entity of a time.
+
+    Args:
+        seconds: the seconds since the epoch, as text.
+        date_format: Telegram's letters for the format; empty for the default.
+
+    Returns:
+        The entity; None if the seconds or the format are invalid.
+    """
     unix_time = read_number(seconds, 32)
     if unix_time <= 0 or not _DATE_FORMAT.fullmatch(date_format):
         return None
@@ -82,13 +93,13 @@ def _parameters(link: str, host: str, *, last: bool = False) -> dict[str, str]:
 
 
 class OpenMark:
-    """An open mark.
+    """A mark, such as `*` or `<b>`, that was opened and is not closed yet.
 
     Attributes:
         mark: the mark or the tag's name.
-        entity: its entity, without a length.
-        at: its position in the source.
-        piece: the index of the first piece of visible text inside of it.
+        entity: the entity of the mark, still without a length.
+        at: the position of the mark in the source.
+        piece: the index of the first piece of visible text after the mark.
     """
 
     def __init__(self, mark: str, entity: Entity, at: int, piece: int) -> None:
@@ -99,12 +110,12 @@ class OpenMark:
 
 
 class MarkupBuilder:
-    """Collects visible text and its entities.
+    """Collects the visible text and the entities of a text with markup.
 
     Attributes:
         source: the text with its markup.
-        open: the open marks, innermost last.
-        entities: the entities of closed marks, in the order of their ends.
+        open: the marks that are open, innermost last.
+        entities: the entities of closed marks, in the order in which they were closed.
     """
 
     def __init__(self, source: str) -> None:
@@ -116,7 +127,7 @@ class MarkupBuilder:
 
     @property
     def innermost(self) -> str:
-        """The innermost open mark, or "" if there is none."""
+        """The mark that was opened last and is still open, or "" if there is none."""
         return self.open[-1].mark if self.open else ""
 
     def write(self, text: str) -> None:
@@ -125,14 +136,22 @@ class MarkupBuilder:
         self._length += utf16_length(text)
 
     def start(self, mark: str, kind: str, at: int, **fields: str) -> None:
-        """Open a mark at a position of the source."""
+        """Open a mark.
+
+        Args:
+            mark: the mark or the tag's name.
+            kind: the type of its entity.
+            at: the position of the mark in the source.
+            fields: further fields of the entity.
+        """
         entity = {"type": kind, "offset": self._length, **fields}
         self.open.append(OpenMark(mark, entity, at, len(self._pieces)))
 
     def end(self) -> Entity | None:
-        """Close the innermost mark and return its entity.
+        """Close the innermost mark, add its entity and return the entity.
 
-        Returns None if the entity is empty, or is a link that Telegram does not accept.
+        Returns None, and adds nothing, if the entity has no text, or is a link that
+        Telegram does not accept.
         """
         closed = self.open.pop()
         entity = closed.entity
@@ -149,7 +168,7 @@ class MarkupBuilder:
         return entity
 
     def parsed(self) -> Parsed:
-        """Return the visible text and its entities."""
+        """Return the visible text and its entities, in Telegram's order."""
         self.entities.sort(
             key=lambda each: (
                 each["offset"],
@@ -160,7 +179,7 @@ class MarkupBuilder:
         return "".join(self._pieces), self.entities
 
     def place(self, at: int) -> str:
-        """Describe a position of the source as Telegram does."""
+        """Return a position of the source in the words of Telegram's error messages."""
         return f"at byte offset {len(self.source[:at].encode())}"
 
 

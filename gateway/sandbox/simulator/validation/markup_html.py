@@ -1,6 +1,6 @@
-"""Parser of Telegram's HTML, with Telegram's error messages.
+"""Parses Telegram's HTML, with Telegram's error messages.
 
-Tests compare it with TDLib (MessageEntity.cpp: parse_html).
+Tests compare the results with TDLib (MessageEntity.cpp: parse_html).
 """
 
 import re
@@ -56,7 +56,7 @@ _FIELDS = {
 
 
 def parse_html(source: str) -> Parsed:
-    """Parse Telegram's HTML.
+    """Return the visible text and the entities of a text in Telegram's HTML.
 
     Raises:
         MarkupError: a tag is unknown, unclosed or wrongly nested.

@@ -1,6 +1,6 @@
-"""Parser of Telegram's MarkdownV2, with Telegram's error messages.
+"""Parses Telegram's MarkdownV2, with Telegram's error messages.
 
-Tests compare it with TDLib (MessageEntity.cpp: parse_markdown_v2).
+Tests compare the results with TDLib (MessageEntity.cpp: parse_markdown_v2).
 """
 
 import re
@@ -34,10 +34,10 @@ _URL = re.compile(r"\(((?:\\[\x01-\x7e]|\\(?![\x01-\x7e])|[^)\\])*)\)")
 
 
 def parse_markdown_v2(source: str) -> Parsed:
-    """Parse Telegram's MarkdownV2.
+    """Return the visible text and the entities of a text in MarkdownV2.
 
     Raises:
-        MarkupError: a reserved character is not escaped, or a mark not closed.
+        MarkupError: a reserved character is not escaped, or a mark is not closed.
     """
     return _Reader(source).read()
 

@@ -1,7 +1,7 @@
-"""Parser of Telegram's legacy Markdown, with Telegram's error messages.
+"""Parses Telegram's legacy Markdown, with Telegram's error messages.
 
-Tests compare it with TDLib (MessageEntity.cpp: parse_markdown). Marks do not nest;
-outside of a mark a backslash only escapes marks, inside of one it escapes nothing.
+Tests compare the results with TDLib (MessageEntity.cpp: parse_markdown). Marks do not
+nest. Outside of a mark, a backslash escapes only marks; inside, it escapes nothing.
 """
 
 import re
@@ -21,7 +21,7 @@ _URL = re.compile(r"\(([^)]*)\)?")
 
 
 def parse_markdown(source: str) -> Parsed:
-    """Parse Telegram's legacy Markdown.
+    """Return the visible text and the entities of a text in legacy Markdown.
 
     Raises:
         MarkupError: a mark is not closed.

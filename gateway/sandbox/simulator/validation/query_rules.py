@@ -1,4 +1,4 @@
-"""Validation of answers to queries, mostly with Telegram's error messages.
+"""Checks answers to queries, mostly with Telegram's error messages.
 
 The structure of inline results is checked by the Bot API server (Client.cpp:
 get_inline_query_result) and by TDLib (InlineQueriesManager.cpp), their content by
@@ -89,10 +89,10 @@ _PARSING = (
 
 
 def results(parameters: Parameters) -> None:
-    """Check the results of an inline query; missing results count as an empty list.
+    """Check the answer to an inline query; missing results count as an empty list.
 
     Raises:
-        ApiError: Telegram would not take them.
+        ApiError: Telegram would not accept the results.
     """
     _check_button(parameters)
     given = json_value(parameters, "results", "JSON encoded inline query results")
@@ -124,7 +124,11 @@ def _one_of_many(given: object) -> str:
 
 
 def guest_result(parameters: Parameters) -> None:
-    """Check the result that answers a guest's message."""
+    """Check the result that answers a guest's message.
+
+    Raises:
+        ApiError: there is no result, or Telegram would not accept it.
+    """
     given = json_value(parameters, "result", "JSON encoded web view query results")
     if given is None:
         raise bad_request("Result isn't specified")
@@ -132,7 +136,11 @@ def guest_result(parameters: Parameters) -> None:
 
 
 def result(given: object) -> str:
-    """Check one result and return its id."""
+    """Check one inline result, and return its id.
+
+    Raises:
+        ApiError: Telegram would not accept the result.
+    """
     checked, content = _check_shape(given)
     _check_values(checked, content=content)
     result_id = str(checked["id"])
@@ -319,13 +327,21 @@ def _read_button(button: object) -> tuple[str, str]:
 
 
 def pre_checkout(parameters: Parameters) -> None:
-    """Check the answer to a pre-checkout query."""
+    """Check the answer to a pre-checkout query.
+
+    Raises:
+        ApiError: a refusal has no reason for the user.
+    """
     if not is_true(parameters.get("ok")):
         _required(parameters, "error_message")
 
 
 def shipping(parameters: Parameters) -> None:
-    """Check the shipping options."""
+    """Check the answer to a shipping query: its options, or the reason of a refusal.
+
+    Raises:
+        ApiError: the options are missing or invalid, or the reason is missing.
+    """
     if not is_true(parameters.get("ok")):
         _required(parameters, "error_message")
         return
@@ -355,7 +371,11 @@ def _check_option(option: object) -> None:
 
 
 def join(parameters: Parameters) -> None:
-    """Check the decision on a request to join."""
+    """Check the decision on a request to join.
+
+    Raises:
+        ApiError: the decision is none of Telegram's.
+    """
     if parameters.get("result") not in {"approve", "decline", "queue"}:
         raise bad_request("Wrong query result specified")
 

@@ -1,4 +1,4 @@
-"""Validation of reply keyboards and forced replies.
+"""Checks keyboards that replace the user's own, and forced replies.
 
 Some of Telegram's error messages are unknown; the rules follow its documentation.
 """
@@ -28,9 +28,13 @@ _REQUESTS = {
 
 
 def reply_markup(parameters: Parameters) -> Parameters | None:
-    """Return the reply keyboard or forced reply in `reply_markup`.
+    """Check the reply keyboard, its removal or the forced reply of a call.
 
-    Returns None if there is none, or if it is an inline keyboard.
+    Returns:
+        The markup without empty rows; None if there is none, or an inline keyboard.
+
+    Raises:
+        ApiError: the markup is invalid.
     """
     markup = json_value(parameters, "reply_markup", "reply keyboard markup")
     if not isinstance(markup, dict) or not any(markup.get(kind) for kind in _KINDS):

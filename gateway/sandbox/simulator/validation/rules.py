@@ -1,7 +1,7 @@
-"""Validation of common parameters, with Telegram's error messages.
+"""Checks parameters that many methods have, with Telegram's error messages.
 
 Each function reads one part of a call's parameters and returns it as Telegram
-interprets it, or raises an error. Where Telegram is known to be lenient by accident (it
+interprets it, or raises ApiError. Where Telegram is known to be lenient by accident (it
 counts texts in code points, and takes the first of several actions of a button), these
 rules are as strict as its documentation.
 """
@@ -32,7 +32,11 @@ class Upload(Struct, frozen=True):
     """A file that was uploaded with a call, without its content.
 
     Attributes:
-        size: width and height of a picture, or None.
+        file_id: the id under which the file was stored.
+        file_name: the name of the file.
+        mime_type: the content type that the bot declared.
+        file_size: the size in bytes.
+        size: width and height of a picture; None for other files.
     """
 
     file_id: str
@@ -43,13 +47,13 @@ class Upload(Struct, frozen=True):
 
 
 class ApiError(Exception):
-    """An error response of the Bot API.
+    """The Bot API rejects a call with this error response.
 
     Attributes:
         status: the HTTP status and `error_code`.
         description: Telegram's error text.
-        reason: the same without the prefix of bad requests.
-        parameters: `retry_after` or `migrate_to_chat_id`, if there is one.
+        reason: the error text without the prefix of bad requests.
+        parameters: `retry_after` or `migrate_to_chat_id`; empty if there is neither.
     """
 
     def __init__(
@@ -63,7 +67,11 @@ class ApiError(Exception):
 
 
 def bad_request(reason: str) -> ApiError:
-    """Return a 400: Telegram's prefix, and the reason with a lowercase first letter."""
+    """Return the error for an invalid call: a 400 with Telegram's prefix.
+
+    Args:
+        reason: what is wrong; its first letter becomes lowercase, except in acronyms.
+    """
     words = reason
     if reason[1] == "_" or not reason[1].isupper():
         words = reason[0].lower() + reason[1:]
@@ -94,7 +102,19 @@ def number(value: object) -> int:
 
 
 def json_value(parameters: Parameters, name: str, title: str) -> object:
-    """Return a parameter that may be JSON in a text, or None if it is missing."""
+    """Return a parameter, decoded if it is a text with JSON.
+
+    Args:
+        parameters: the parameters of the call.
+        name: the name of the parameter.
+        title: what the error message calls it.
+
+    Returns:
+        The value; None if it is missing or empty.
+
+    Raises:
+        ApiError: the text is not JSON.
+    """
     value = parameters.get(name)
     if not isinstance(value, str):
         return value
@@ -105,12 +125,16 @@ def json_value(parameters: Parameters, name: str, title: str) -> object:
 
 
 def is_true(value: object) -> bool:
-    """Return a value, which may be a text, as a boolean."""
+    """Return whether a value means true, as a boolean or as a text such as "yes"."""
     return value is True or str(value).lower() in {"true", "yes", "1"}
 
 
 def chat_id(parameters: Parameters) -> int:
-    """Return the chat id. Every integer except 0 is a valid id."""
+    """Return the chat id of a call. Every integer except 0 is valid.
+
+    Raises:
+        ApiError: the id is missing or invalid.
+    """
     if parameters.get("chat_id") in (None, ""):
         raise bad_request("chat_id is empty")
     chat = number(parameters["chat_id"])
@@ -120,7 +144,11 @@ def chat_id(parameters: Parameters) -> int:
 
 
 def message_ids(parameters: Parameters) -> list[int]:
-    """Return the ids of 1 to 100 messages."""
+    """Return the ids of up to 100 messages that a call names.
+
+    Raises:
+        ApiError: they are missing, too many, or invalid.
+    """
     given = json_value(parameters, "message_ids", "message_ids")
     if given in (None, ""):
         raise bad_request("Message identifiers are not specified")
@@ -137,7 +165,11 @@ def message_ids(parameters: Parameters) -> list[int]:
 
 
 def reply(parameters: Parameters) -> Parameters:
-    """Return the reply parameters, or {} if there are none."""
+    """Return the parameter `reply_parameters`; {} if it is missing.
+
+    Raises:
+        ApiError: the parameter is not an object.
+    """
     given = json_value(parameters, "reply_parameters", "reply parameters")
     if given is None:
         return {}
@@ -147,7 +179,7 @@ def reply(parameters: Parameters) -> Parameters:
 
 
 def is_url(value: object) -> bool:
-    """Return whether a value is an HTTP URL."""
+    """Return whether a value is a valid URL with http or https."""
     try:
         link = check_link(value) if isinstance(value, str) else ""
     except InvalidLink:
@@ -156,7 +188,15 @@ def is_url(value: object) -> bool:
 
 
 def media(parameters: Parameters, kind: str) -> str | Upload:
-    """Return the file of a parameter: an id, a URL, or an uploaded file."""
+    """Return the file that a call sends: an id, a URL, or an uploaded file.
+
+    Args:
+        parameters: the parameters of the call.
+        kind: the name of the parameter, such as photo.
+
+    Raises:
+        ApiError: there is no file, or it is empty, too large or malformed.
+    """
     source = parameters.get(kind)
     if isinstance(source, str) and source.startswith("attach://"):
         source = parameters.get(source.removeprefix("attach://"), source)
@@ -174,13 +214,21 @@ def media(parameters: Parameters, kind: str) -> str | Upload:
 
 
 def chat_action(parameters: Parameters) -> None:
-    """Check a chat action."""
+    """Check the parameter `action` of sendChatAction.
+
+    Raises:
+        ApiError: Telegram has no such action.
+    """
     if not _CHAT_ACTIONS.fullmatch(str(parameters.get("action", "")).lower()):
         raise bad_request("Wrong parameter action in request")
 
 
 def too_many_requests(retry_after: int) -> ApiError:
-    """Return the error for a call that has to wait some seconds."""
+    """Return the 429 for a call that has to wait.
+
+    Args:
+        retry_after: the seconds to wait.
+    """
     return ApiError(
         f"Too Many Requests: retry after {retry_after}",
         429,
@@ -196,7 +244,11 @@ def too_old() -> ApiError:
 
 
 def callback_answer(parameters: Parameters) -> None:
-    """Check the answer to a callback query."""
+    """Check the parameters of answerCallbackQuery.
+
+    Raises:
+        ApiError: the id is missing, or the text is too long.
+    """
     if not parameters.get("callback_query_id"):
         raise too_old()
     if utf16_length(str(parameters.get("text") or "")) > ANSWER_LIMIT:

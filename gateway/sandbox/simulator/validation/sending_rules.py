@@ -1,4 +1,4 @@
-"""Validation of common options of sending methods: topics, previews and others."""
+"""Checks options that many sending methods have: topics, previews and others."""
 
 from gateway.sandbox.simulator.validation.rules import (
     Parameters,
@@ -11,7 +11,7 @@ from gateway.sandbox.simulator.validation.rules import (
 
 
 def message_fields(parameters: Parameters) -> Parameters:
-    """Return the options of a call that are visible as fields of the message."""
+    """Return the fields of a message that result from the options of a call."""
     fields: Parameters = {}
     if topic := number(parameters.get("message_thread_id")):
         fields |= {"message_thread_id": topic, "is_topic_message": True}
@@ -25,7 +25,13 @@ def message_fields(parameters: Parameters) -> Parameters:
 
 
 def link_preview(parameters: Parameters) -> Parameters:
-    """Return `link_preview_options`, or {} if there are none."""
+    """Check the options of the link preview, and return them as a message's field.
+
+    Returns {} if the call has none.
+
+    Raises:
+        ApiError: the options are invalid.
+    """
     given = json_value(parameters, "link_preview_options", "link preview options")
     if given is None:
         return {}

@@ -1,4 +1,4 @@
-"""Validation of webhooks and command menus, with Telegram's error messages."""
+"""Checks webhooks and command menus, with Telegram's error messages."""
 
 import ipaddress
 import re
@@ -44,9 +44,15 @@ UPDATE_TYPES = OPT_IN_TYPES | {
 
 
 def webhook(parameters: Parameters) -> Parameters:
-    """Return the fields of a webhook for getWebhookInfo.
+    """Check the parameters of setWebhook.
 
     Unlike Telegram, accept loopback addresses, because the sandbox's gateway has one.
+
+    Returns:
+        The fields that getWebhookInfo returns for them.
+
+    Raises:
+        ApiError: the URL or the secret is invalid.
     """
     url = str(parameters["url"])
     try:
@@ -80,10 +86,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def allowed_updates(parameters: Parameters) -> list[str] | None:
-    """Return the allowed update types of a call.
+    """Return the update types that a call allows, without unknown names.
 
-    Unknown names are ignored. An empty list means the default, all types but three;
-    it is also the result if no name is known. None leaves the setting as it is.
+    Returns:
+        The types. An empty list means the default, which is all types but three; it is
+        also the result if no name is known. None if the call does not say, so that the
+        setting stays as it is.
     """
     names = json_value(parameters, "allowed_updates", "allowed updates")
     if not isinstance(names, list):
@@ -93,7 +101,11 @@ def allowed_updates(parameters: Parameters) -> list[str] | None:
 
 
 def commands(parameters: Parameters) -> list[Parameters]:
-    """Return the commands of the bot's menu."""
+    """Check and return the commands of the bot's menu; an empty list removes them.
+
+    Raises:
+        ApiError: a command is invalid, or there are too many.
+    """
     listed = json_value(parameters, "commands", "commands")
     if listed is None:
         return []

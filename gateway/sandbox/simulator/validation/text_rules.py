@@ -1,4 +1,4 @@
-"""Validation of texts and captions, with Telegram's error messages."""
+"""Checks texts and captions, with Telegram's error messages."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,14 @@ RAW_TEXT_BYTES = 32_768
 
 
 def text(parameters: Parameters) -> Parameters:
-    """Return `text` as the user sees it, and its `entities`."""
+    """Check the text of a call, and return the message's fields for it.
+
+    Returns:
+        The text as the user sees it, without marks, and its entities.
+
+    Raises:
+        ApiError: the text is empty or too long, or its format is invalid.
+    """
     if not parameters.get("text"):
         raise bad_request("Message text is empty")
     visible, entities = _formatted(parameters, "text", "entities")
@@ -38,12 +45,19 @@ def text(parameters: Parameters) -> Parameters:
 
 
 def draft(parameters: Parameters) -> Parameters:
-    """Return the `text` of a draft, which may be empty, and its `entities`."""
+    """Check the text of a draft, which may be empty; otherwise as `text`."""
     return text(parameters) if parameters.get("text") else {"text": ""}
 
 
 def caption(parameters: Parameters) -> Parameters:
-    """Return `caption` as the user sees it, and its `caption_entities`."""
+    """Check the caption of a call, and return the message's fields for it.
+
+    Returns:
+        The caption as the user sees it, and its entities; {} if there is none.
+
+    Raises:
+        ApiError: the caption is too long, or its format is invalid.
+    """
     if not parameters.get("caption"):
         return {}
     visible, entities = _formatted(parameters, "caption", "caption_entities")
