@@ -1,4 +1,7 @@
-"""Limits the size of a service's reply before it is decoded: see `upload_size.py`."""
+"""Limits the size of a service's reply before the reply is decoded.
+
+How the sizes of files are counted is in `upload_size.py`.
+"""
 
 from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf.message import Message

@@ -107,8 +107,8 @@ class TelegramMessenger:
         """Make one call, and retry it as long as it certainly was not applied.
 
         If Telegram rejects a part of the call, such as its format or keyboard, that
-        part is changed or removed and the call is made again, up to twice. A verbatim
-        call is never changed.
+        part is changed or removed and the call is made again, up to twice. A call with
+        `is_verbatim` is never changed.
 
         Args:
             call: the call.

@@ -75,7 +75,7 @@ class PollingLease(Protocol):
 
 
 class Fetch(Protocol):
-    """Calls getUpdates; see `get_updates`."""
+    """A function that calls getUpdates; see `get_updates`."""
 
     async def __call__(
         self, *, offset: int | None, limit: int, timeout_seconds: int
@@ -192,8 +192,9 @@ class UpdatePoller:
         """Confirm the finished updates at Telegram, and give up the right to poll.
 
         Call this after polling has stopped and all actors have ended. Otherwise the
-        updates of the last call would be fetched and answered again. If Telegram or the
-        store does not answer, that is logged or ignored.
+        updates of the last call would be fetched and answered again. A failure of
+        Telegram is logged; if the store does not answer, the right to poll expires by
+        itself.
         """
         if self._fetched_ids and self.is_active:
             try:

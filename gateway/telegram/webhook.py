@@ -86,9 +86,9 @@ class WebhookTarget:
     def accepts(self, secret: bytes) -> bool:
         """Return whether a request with this secret may deliver updates.
 
-        If it is the current secret, that is noted for the previous one, whose end it
-        brings closer. The comparison takes constant time, so that its duration does not
-        reveal how much of the secret is right, or which secret matches.
+        The first use of the current secret is noted: the previous one then ends soon.
+        The comparison takes constant time, so that its duration does not reveal how
+        much of the secret is right, or which secret matches.
         """
         is_current = hmac.compare_digest(secret, self._current)
         is_previous = hmac.compare_digest(secret, self._previous.value)

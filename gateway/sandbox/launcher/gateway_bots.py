@@ -1,4 +1,4 @@
-"""The settings with which the sandbox's gateway serves the bots of the simulator."""
+"""Builds the settings with which the sandbox's gateway serves the simulator's bots."""
 
 import json
 import re

@@ -79,7 +79,7 @@ async def serve(host: str, port: int) -> None:
 
 
 def main() -> None:
-    """Parse the command line and serve."""
+    """Parse the command line, and serve until a signal comes."""
     parser = argparse.ArgumentParser(description="Sample services for the gateway.")
     parser.add_argument("--port", type=int, default=50051, help="0: any free port")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")

@@ -55,7 +55,7 @@ class Conversation(ConversationServiceServicer):
     async def StreamMessage(
         self, request: StreamMessageRequest, context: ServicerContext[Any, Any]
     ) -> AsyncIterator[StreamMessageResponse]:
-        """Stream the same reply word by word, and send all of it at the end."""
+        """Stream the reply of `SendMessage`: word by word, and then as a whole."""
         size = await count_bytes(request.message)
         reply = self._answer(request, size)
         for message in reply.messages[:1]:

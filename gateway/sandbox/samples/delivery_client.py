@@ -60,5 +60,5 @@ class DeliveryClient:
         return False
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the gateway."""
         await self._channel.close()

@@ -18,7 +18,7 @@ from grpc.aio import ServicerContext
 
 
 class Notification(NotificationServiceServicer):
-    """Stores in memory which users do not want notifications."""
+    """Remembers, in memory, who wants no notifications and who blocked the bot."""
 
     def __init__(self) -> None:
         self._switched_off: set[int] = set()

@@ -104,7 +104,7 @@ def text_of(message: Parameters) -> str:
 
 
 def buttons_of(message: Parameters) -> list[dict[str, Any]]:
-    """Return the buttons under a message."""
+    """Return all buttons of the inline keyboard under a message, if it has one."""
     rows = message.get("reply_markup", {}).get("inline_keyboard", [])
     return [button for row in rows for button in row]
 

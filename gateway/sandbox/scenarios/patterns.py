@@ -24,7 +24,7 @@ class Pattern(Struct, frozen=True):
 
 
 def parse_pattern(words: str) -> Pattern:
-    r"""Parse a pattern; `\*` matches an asterisk."""
+    r"""Parse a pattern: `*` matches any text, `\*` an asterisk, all else itself."""
     parts = (_expression(part) for part in _PARTS.findall(words.strip()))
     return Pattern(words, re.compile("".join(parts), re.DOTALL))
 

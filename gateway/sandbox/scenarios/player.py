@@ -71,7 +71,7 @@ async def play(
     Args:
         scenario: the scenario to play.
         simulator: the simulator; a gateway must get the updates of its bots.
-        ids: ids for users without one.
+        ids: yields a new id for each user who has none in the file.
         deliveries: sends messages as a service; None if no step does.
     """
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Reports of scenarios: as text, as JSON, and as JUnit's XML for CI."""
+"""Formats the results of scenarios: as text, as JSON, and as JUnit's XML for CI."""
 
 import re
 from collections.abc import Iterable, Sequence

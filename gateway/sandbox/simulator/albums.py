@@ -1,4 +1,4 @@
-"""Validates the parameters of sendMediaGroup."""
+"""Checks the parameters of sendMediaGroup, with Telegram's error messages."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""The methods of the Bot API: their validation, effects and results."""
+"""The methods of the Bot API: checks their parameters and executes them."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -41,14 +41,14 @@ class Part(Struct, frozen=True):
 
 
 def read_form(content_type: str, body: bytes) -> Iterator[Part]:
-    """Yield the fields of a form.
+    """Yield the fields of a form, one after the other.
 
     Args:
         content_type: the Content-Type header, which contains the boundary.
         body: the body of the request.
 
     Raises:
-        InvalidForm: the rest of the form cannot be parsed.
+        InvalidForm: the form, or the rest of it after some fields, cannot be parsed.
     """
     boundary = b"--" + _boundary(content_type)
     place = body.find(boundary)

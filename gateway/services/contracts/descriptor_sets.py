@@ -1,7 +1,8 @@
 """Reads a descriptor set: the contracts of a team, compiled by buf or protoc.
 
 Every set has a descriptor pool of its own, so that teams may use different versions of
-the same file. No message class is made in it: such a class would never be freed.
+the same file. No message class is made from such a pool: the class would never be
+freed.
 """
 
 import gzip

@@ -1,10 +1,11 @@
-"""Message classes for contracts that the gateway was not built with.
+"""Makes message classes for contracts that the gateway was not built with.
 
 Messages of a set's own descriptor pool cannot contain the gateway's `RequestContext`,
-and their classes are never freed. A projection can: it is a message in the default pool
-that has only the fields of a request or response that the gateway uses, with their
-numbers. On the wire both are the same. Fields that a projection does not have are
-skipped as unknown, so a team may use another version of `botgateway.chat.v1`.
+and their classes are never freed. So the gateway uses a projection instead: a message
+in the default pool that has only those fields of a request or response that the gateway
+uses, with their numbers. Encoded, both messages are the same. Fields that a projection
+does not have are skipped as unknown, so a team may use another version of
+`botgateway.chat.v1`.
 """
 
 from collections.abc import Collection

@@ -45,7 +45,7 @@ def find_missing_imports(files: Files) -> Iterator[str]:
 
 
 def find_shared_symbols(files: Files) -> Iterator[str]:
-    """Yield a text for each two files that define the same name.
+    """Yield a text for each pair of files that define the same name.
 
     Such files are often copies of one proto under two paths.
     """

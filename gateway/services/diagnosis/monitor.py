@@ -69,7 +69,10 @@ class ServiceMonitor:
 
     @property
     def problems(self) -> list[str]:
-        """The problems of the services: a line for each, with what to do about it."""
+        """The problems of the services: a line for each, with what to do about it.
+
+        Failures of calls that were not repeated for a minute are forgotten first.
+        """
         unreachable = [
             f"{service}: {problem.explanation}"
             for service, problem in sorted(self._problems.items())

@@ -171,7 +171,10 @@ class RouteTable:
         return None
 
     def requires_signature(self, data: str) -> bool:
-        """Return whether the route that matches callback data requires a signature."""
+        """Return whether the route that matches callback data requires a signature.
+
+        False if no route matches.
+        """
         found = self.match_callback_data(data) if self._has_signed_routes else None
         return found is not None and found[0].requires_signature
 
@@ -196,10 +199,10 @@ class RouteTable:
 
 
 def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
-    """Build the table of all routes of these services.
+    """Build the table of all routes of these services, whose problems name no file.
 
     Raises:
-        ConfigurationError: some routes are invalid; it has all problems.
+        ConfigurationError: some routes are invalid; the error has all problems.
     """
     return combine_contracts([ContractSet("", tuple(services))])
 

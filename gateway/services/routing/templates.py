@@ -53,7 +53,11 @@ class CallbackTemplate(Struct, frozen=True):
     separators: tuple[str, ...]
 
     def parse(self, data: str) -> Sequence[str] | None:
-        """Return the texts of the variables; None if the data does not match."""
+        """Split callback data into the texts of the variables.
+
+        Returns:
+            The texts in the order of the variables; None if the data does not match.
+        """
         if not data.startswith(self.prefix):
             return None
         texts = []
@@ -89,7 +93,7 @@ Template = CommandTemplate | CallbackTemplate
 
 
 def parse_command_template(text: str) -> CommandTemplate:
-    """Parse the template of a command.
+    """Parse the template of a command, such as "/start {payload}".
 
     Raises:
         ValueError: the template is invalid; the message says why.
@@ -106,7 +110,7 @@ def parse_command_template(text: str) -> CommandTemplate:
 
 
 def parse_callback_template(text: str) -> CallbackTemplate:
-    """Parse the template of callback data.
+    """Parse the template of callback data, such as "CONNECT:{target_user_id}".
 
     Raises:
         ValueError: the template is invalid; the message says why.

@@ -1,4 +1,4 @@
-"""Parses the trigger of a route."""
+"""Parses the trigger of a route: what makes the gateway call an rpc."""
 
 import re
 

@@ -75,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether `send` may be called: it is open and no request is in progress."""
+        """Whether `send` may be called: no request is in progress or has failed."""
         return (
             self._exchange is None
             and self._is_reusable

@@ -15,7 +15,10 @@ _PATIENCE_SECONDS = 30.0
 
 
 class ManagedBot(Struct):
-    """A managed bot, as updates name it (Bot API: User)."""
+    """A managed bot, as updates name it (Bot API: User).
+
+    The username is empty if Telegram did not send it.
+    """
 
     id: int
     username: str = ""

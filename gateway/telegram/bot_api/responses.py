@@ -171,7 +171,7 @@ _decoder = msgspec.json.Decoder(ApiResponse)
 
 
 def parse_response(status: int, retry_after: str, body: bytes) -> ApiResponse:
-    """Parse an HTTP response.
+    """Parse an HTTP response. Never raises: a body that is not JSON is a failed call.
 
     Args:
         status: the HTTP status.

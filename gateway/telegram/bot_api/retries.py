@@ -43,8 +43,9 @@ class Backoff:
 
         Args:
             now: the current time in seconds, by the clock of the deadline.
-            retry_after: the seconds that Telegram asks for, or None if it does not say.
-                Then the pause is twice the previous one, with a random deviation.
+            retry_after: the seconds that Telegram asks for; None if it does not say.
+                Then the pause doubles each time, from 0.5 s to 8 s, with a random
+                deviation.
 
         Returns:
             The seconds to wait; None if the attempt would start after the deadline.

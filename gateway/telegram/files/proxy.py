@@ -1,4 +1,4 @@
-"""A proxy that streams users' files from Telegram to services.
+"""Streams users' files from Telegram to services, so that these need no bot token.
 
 Concurrency: each download runs in the task of its request and keeps one chunk of its
 file in memory; a client that reads slowly slows the transfer from Telegram down. At

@@ -77,7 +77,7 @@ class SignedFileUrls:
                 file.url = self.build_url(file.file_id)
 
     def build_url(self, file_id: str) -> str:
-        """Return a URL for a file, valid for `URL_TTL_SECONDS` from now on."""
+        """Return a signed URL for a file, valid for `URL_TTL_SECONDS` from now on."""
         expiry = str(int(self._now()) + URL_TTL_SECONDS)
         signature = _sign(self._keys[0], expiry, file_id)
         proof = f"{self._bot_id}-{expiry}-{signature}"

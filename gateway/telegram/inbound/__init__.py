@@ -1,1 +1,1 @@
-"""Parses Telegram's JSON into domain updates and contract messages."""
+"""Parses Telegram's JSON to the domain's updates and the contract's messages."""

@@ -115,7 +115,11 @@ def convert_file(file: File) -> contract.File:
 
 
 def find_largest_size(sizes: Sequence[File]) -> File:
-    """Return the largest of the sizes of a photo, which must not be empty."""
+    """Return the largest of the sizes in which Telegram has a photo.
+
+    Args:
+        sizes: the sizes, at least one.
+    """
     return max(sizes, key=lambda size: size.width * size.height)
 
 

@@ -56,7 +56,7 @@ class Venue(Struct, kw_only=True):
 
 
 class Contact(Struct, kw_only=True):
-    """A phone contact."""
+    """A contact from a phone book; `user_id` is 0 if the account is unknown."""
 
     phone_number: str
     first_name: str = ""

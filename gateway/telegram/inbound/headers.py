@@ -62,7 +62,7 @@ class StoppedGenerationHeader(ChatHeader):
 
 
 class AccountHeader(UpdateHeader):
-    """An update about a user's account."""
+    """The header of an update about a user's account, who is in the field `user`."""
 
     user: User
 
@@ -91,11 +91,11 @@ class QueryHeader(SenderHeader):
 
 
 class PurchaseHeader(SenderHeader):
-    """A purchase by a user."""
+    """A user's purchase of paid media."""
 
     @property
     def reply_chat_id(self) -> int:
-        """The id of the buyer's private chat."""
+        """The id of the buyer's private chat, to which replies go."""
         return self.user.id
 
 
@@ -104,7 +104,7 @@ class PaymentQueryHeader(QueryHeader):
 
     @property
     def reply_chat_id(self) -> int:
-        """The id of the buyer's private chat."""
+        """The id of the buyer's private chat, to which replies go."""
         return self.user.id
 
 
@@ -113,7 +113,7 @@ class SubscriptionHeader(AccountHeader):
 
     @property
     def reply_chat_id(self) -> int:
-        """The id of the subscriber's private chat."""
+        """The id of the subscriber's private chat, to which replies go."""
         return self.user.id
 
 

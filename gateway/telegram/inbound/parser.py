@@ -85,8 +85,12 @@ class UpdateParser:
         """Parse one update.
 
         Args:
-            body: the body of the webhook request.
+            body: the body of the webhook request, or the JSON that getUpdates returned.
             arrived_at: the arrival time, in seconds since the epoch.
+
+        Returns:
+            The update. It is marked as unwanted if it is from another bot and
+            `allow_bots` is false, unless it only reports an event.
 
         Raises:
             MalformedUpdate: the body is not an update, or it is an update of a known

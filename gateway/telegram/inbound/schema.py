@@ -40,7 +40,7 @@ class Chat(Struct, kw_only=True):
 
 
 class DirectMessagesTopic(Struct):
-    """A topic of a channel's direct messages: one user who writes to the channel."""
+    """A topic of a channel's direct messages; each user who writes has one."""
 
     topic_id: Int64
 
@@ -83,7 +83,7 @@ class UpdateHeader(Struct, kw_only=True):
     date: Date = 0
 
     def get_origin(self) -> UpdateOrigin:
-        """Return who acted, where and when."""
+        """Return who acted, where and when, as far as the update says so."""
         return UpdateOrigin(
             user=self.user, chat=self.chat, occurred_at=self.date or None
         )
@@ -134,9 +134,9 @@ class MessageHeader(UpdateHeader, kw_only=True):
     def get_origin(self) -> UpdateOrigin:
         """Return who wrote the message, where and when.
 
-        In a supergroup without topics a chain of replies also has a thread id, but no
-        message can be sent to that thread. A bot writes on behalf of the owner of a
-        business account.
+        A supergroup without topics also sends a thread id for a chain of replies; that
+        is left out, because no message can be sent to such a thread. If a bot wrote on
+        behalf of the owner of a business account, `is_by_bot` is true.
         """
         topic = self.direct_messages_topic
         return UpdateOrigin(

@@ -121,7 +121,8 @@ def build_media_calls(
     """Build the calls that send media, without the parameters of the chat.
 
     An album shows the caption of its first file, and cannot have buttons. A caption or
-    keyboard that does not fit is left out; the caller has to send it in a message.
+    keyboard that does not fit is left out of the calls; the caller may send it in a
+    message behind them.
 
     Args:
         groups: the items of each call; at least one group.

@@ -1,1 +1,1 @@
-"""Delivers updates to the bot: by webhook or getUpdates."""
+"""Delivers updates to the bots, to their webhooks or by getUpdates."""

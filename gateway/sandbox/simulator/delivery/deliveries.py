@@ -34,7 +34,10 @@ _IDLE_SECONDS = 60.0
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Return a client that sends requests to webhooks as Telegram does."""
+    """Return an HTTP client that sends requests to webhooks as Telegram does.
+
+    The caller has to close it.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
         headers={"Accept-Encoding": "gzip, deflate"},

@@ -71,7 +71,7 @@ class UpdateQueue:
         return removed
 
     def head(self, key: int) -> PendingUpdate | None:
-        """Return the oldest update of a queue, or None if it is empty."""
+        """Return the oldest update of the queue with a key; None if it has none."""
         return next(iter(self._by_key.get(key, {}).values()), None)
 
     def keys(self) -> Iterable[int]:

@@ -1,1 +1,1 @@
-"""Errors that the simulated Bot API returns on demand."""
+"""Errors and delays that the simulated Bot API produces on demand."""

@@ -63,7 +63,7 @@ class OneShotFaults:
         self._queue: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Queue a fault."""
+        """Add a fault behind those that are queued already."""
         self._queue.append(fault)
 
     def clear(self) -> None:

@@ -60,8 +60,8 @@ class CallbackQueries:
         """Execute answerCallbackQuery, and publish the answer.
 
         Raises:
-            ApiError: the answer is invalid, or the query was answered before, or
-                `strict` and unknown.
+            ApiError: the answer is invalid, the query was answered before, or it is
+                unknown and `strict` is true.
         """
         rules.callback_answer(parameters)
         query_id = str(parameters["callback_query_id"])

@@ -162,7 +162,7 @@ class Chats:
             self.delete(*key)
 
     def messages(self, chat_id: int) -> list[Parameters]:
-        """Return the messages of a chat, oldest first."""
+        """Return the messages of a chat, oldest first; none of an unknown chat."""
         return [shown for key, shown in self._messages.items() if key[0] == chat_id]
 
     def all_messages(self) -> Iterable[Parameters]:

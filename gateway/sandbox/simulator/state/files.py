@@ -32,7 +32,7 @@ class FileStore:
         self._size = 0
 
     def store(self, content: bytes, file_id: str = "") -> str:
-        """Store an upload; if all uploads are too large, forget the oldest ones.
+        """Store an upload; if all uploads exceed `MAX_STORED_BYTES`, forget the oldest.
 
         Args:
             content: the content.
@@ -50,7 +50,7 @@ class FileStore:
         return file_id
 
     def get_file(self, parameters: Parameters) -> Parameters:
-        """Execute getFile.
+        """Execute getFile: return Telegram's File object, with the path of the file.
 
         Raises:
             ApiError: there is no such file, or it is too large for bots.

@@ -82,7 +82,7 @@ class Users:
         return self._users.get(user_id)
 
     def list_all(self) -> list[User]:
-        """Return the users."""
+        """Return all users, also those who blocked the bot."""
         return list(self._users.values())
 
     def restore(self, users: Iterable[User], blocked: Iterable[int]) -> None:
@@ -97,7 +97,7 @@ class Users:
         return [self.view(user) for user in self._users.values()]
 
     def view(self, user: User) -> Parameters:
-        """Return a user's fields, and whether they blocked the bot."""
+        """Return a user's fields for a page, and whether the user blocked the bot."""
         return _fields(user) | {"blocked": user.id in self.blocked}
 
     def add(

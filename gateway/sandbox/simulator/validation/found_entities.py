@@ -76,7 +76,10 @@ _GENERIC = frozenset(_OTHER_NAMES.split())
 
 
 def find_entities(text: str) -> list[Entity]:
-    """Return the entities of a text, in order and without overlaps."""
+    """Return the entities that Telegram detects in a text, in order.
+
+    They do not overlap. Positions and lengths count UTF-16 code units.
+    """
     found = sorted(
         [each for find in _FINDERS for each in find(text)],
         key=lambda each: (each[0], -each[1]),

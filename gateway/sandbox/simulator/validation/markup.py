@@ -131,7 +131,7 @@ class MarkupBuilder:
         return self.open[-1].mark if self.open else ""
 
     def write(self, text: str) -> None:
-        """Add visible text."""
+        """Append visible text, which belongs to all open marks."""
         self._pieces.append(text)
         self._length += utf16_length(text)
 

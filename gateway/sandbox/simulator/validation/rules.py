@@ -92,7 +92,7 @@ def strip_spaces(text: str) -> str:
 
 
 def number(value: object) -> int:
-    """Return a value as an integer, also from a text; 0 if it is invalid."""
+    """Return an integer, which may be a text; 0 if the value is neither."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return 0
     try:
