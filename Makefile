@@ -13,7 +13,7 @@ T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test explore unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check packages wheel docs bench bench-parts tdlib lock audit clean
+.PHONY: help setup run test explore unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check guest packages wheel docs bench bench-parts tdlib lock audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -106,6 +106,17 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 	@$(BIN)/telegram-gateway routes --lock | diff routes.lock - || { echo 'routes.lock is not what the contracts give: run make proto'; exit 1; }
 	$(BIN)/buf breaking --against '.git#branch=main'
 	@! git show main:routes.lock | grep -vxFf routes.lock || { echo 'these triggers are on main and gone here: users and old buttons rely on them'; exit 1; }
+
+GUEST := tests/support/services/guest
+
+guest: $(READY) ## Run the tests that contracts could disturb with one more service installed (T=tests/e2e)
+	@stubs=$$(mktemp -d) && trap 'rm -rf "$$stubs"' EXIT && \
+	  $(BIN)/python -m grpc_tools.protoc -Iproto -I$(GUEST) --python_out="$$stubs" --grpc_python_out="$$stubs" \
+	    botgateway/weather/v1/weather_service.proto && \
+	  PYTHONPATH="$$stubs" $(BIN)/telegram-gateway routes | grep -q /forecast && \
+	  PYTHONPATH="$$stubs" $(BIN)/pytest -q $(SIDE_BY_SIDE) $(or $(T),tests/contract tests/unit/services tests/unit/sandbox \
+	    tests/unit/config tests/integration/repository/test_deploy.py \
+	    $(addprefix tests/e2e/test_,bot_commands.py cli.py contracts.py new_service.py scenarios.py update_types.py))
 
 packages: $(READY) ## Build the contracts as packages for Python and npm in dist/packages, and try them
 	rm -rf dist/packages

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.server import Simulator
+from gateway.services.routing.route_table import build_route_table
 from tests.support.gateway_harness import SECRET, TOKEN
 from tests.support.process import ROOT, program, run
+from tests.support.services.samples import INSTALLED, list_repository_services
 from tests.support.waiting import LIMIT
 
 URL = "https://bot.example.com/webhook/telegram"
@@ -42,10 +44,7 @@ async def test_bad_settings_are_all_reported_and_end_with_2() -> None:
         "TELEGRAM_BOT_TOKEN",
         "TELEGRAM_WEBHOOK_SECRET",
         "PORT",
-        "CONVERSATION_TARGET",
-        "MATCHING_TARGET",
-        "NOTIFICATION_TARGET",
-        "PROFILE_TARGET",
+        *(f"{name}_TARGET" for name in INSTALLED.service_names),
     ]
 
 
@@ -63,7 +62,9 @@ async def test_routes_are_printed_and_locked() -> None:
     assert "/profile" in output
     assert "botgateway.profile.v1.ProfileService.GetProfile" in output
     _, lock, _ = await run("routes", "--lock")
-    assert lock == Path(ROOT / "routes.lock").read_text()
+    table = build_route_table(list_repository_services())
+    assert Path(ROOT / "routes.lock").read_text() == table.format_lock_file()
+    assert lock == INSTALLED.format_lock_file()
 
 
 async def test_the_webhook_is_set_shown_and_deleted(

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.sandbox import scenarios
 from tests.support.backend import Backend, serving
+from tests.support.process import ROOT, SOURCES
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(Path(scenarios.__path__[0]).glob("*.yaml"))
 
 FAILING = """
@@ -36,7 +36,7 @@ async def start(*arguments: str | Path) -> Process:
         "sandbox",
         *map(str, arguments),
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'generated'}"},
+        env=os.environ | {"PYTHONPATH": SOURCES},
         stdout=PIPE,
         stderr=PIPE,
     )

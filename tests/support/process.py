@@ -15,10 +15,16 @@ from gateway.sandbox.server import Simulator
 from tests.factories import build_message_json
 from tests.support.backend import Backend, serving
 from tests.support.gateway_harness import SECRET, TOKEN
+from tests.support.services.samples import INSTALLED
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until_found
 
 ROOT = Path(__file__).parents[2]
+GUEST = os.environ.get("PYTHONPATH", "")
+"""The stubs of a service that is installed beside those of this repository, if any: see
+`make guest`."""
+SOURCES = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "generated"), GUEST]))
+"""The import path of the gateway."""
 
 
 @asynccontextmanager
@@ -46,7 +52,7 @@ async def program(
     limited = ["sh", "-c", limit, str(descriptors)]
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated")]),
+        "PYTHONPATH": SOURCES,
         "PYTHONUNBUFFERED": "1",
         "ENV_FILE": "",
         # No test calls the internet: aiohttp need not read the authorities.
@@ -142,7 +148,7 @@ def settings_of(target: str, api_url: str, port: int, ops_port: int) -> dict[str
         "OPS_PORT": str(ops_port),
         "DRAIN_TIMEOUT": "3",
         "RATE_LIMIT_REQUESTS": "1000",
-        **{f"{name}_TARGET": target for name in SERVICES},
+        **{f"{name}_TARGET": target for name in INSTALLED.service_names},
         **{f"{name}_TIMEOUT": "30" for name in SERVICES},
     }
 

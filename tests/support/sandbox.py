@@ -5,15 +5,14 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from tests.support.process import ROOT, SOURCES
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until_found
 
-ROOT = Path(__file__).parent.parent.parent
 TOKEN = "123456:token-of-a-bot-that-does-not-exist"
 
 
@@ -80,7 +79,7 @@ async def process(*module: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a Python module inside of the block; SIGTERM ends it."""
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated")]),
+        "PYTHONPATH": SOURCES,
         "LOG_LEVEL": "ERROR",
         # No test calls the internet: aiohttp need not read the authorities.
         "SSL_CERT_FILE": os.devnull,

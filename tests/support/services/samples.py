@@ -24,6 +24,8 @@ SAMPLE_SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 TABLE = build_route_table(SAMPLE_SERVICES)
+INSTALLED = build_route_table(discover_services())
+"""What a gateway serves that a test starts as a process: see `make guest`."""
 
 
 def list_repository_services() -> list[ServiceDescriptor]:
