@@ -27,10 +27,12 @@ class AdmissionControl:
         max_active: the number of slots.
 
     Attributes:
-        pending_acquisitions: the requests to the store that may acquire a lease. Each
-            takes a slot.
-        has_backlog: whether mailboxes are waiting for a slot.
-        slot_freed: set when a slot is free for the backlog.
+        pending_acquisitions: the number of running requests to the store that may
+            acquire a lease. Each takes a slot. The scheduler changes the number.
+        has_backlog: whether mailboxes are waiting for a slot. The scheduler sets it
+            anew at each scan.
+        slot_freed: set when a slot becomes free while mailboxes are waiting. The
+            scheduler waits for it, and clears it before it scans.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class AdmissionControl:
 
     @property
     def paused_actors(self) -> int:
-        """The number of actors whose reply waits for a retry."""
+        """The number of actors that wait to repeat a Bot API call."""
         return len(self._paused)
 
     @property
@@ -69,13 +71,16 @@ class AdmissionControl:
         return self._max_active - taken
 
     def add_to_backlog(self) -> None:
-        """Record that a mailbox waits for a slot."""
+        """Record that a mailbox waits for a slot. Wake the scheduler if one is free."""
         self.has_backlog = True
         if self.free_slots > 0:
             self.slot_freed.set()
 
     def recount_stalled_commits(self) -> None:
-        """Count the actors that wait for the reply to a commit: they take no slot."""
+        """Count the actors whose lease expired while they wait for a commit.
+
+        They take no slot until the next count: it is the store that delays them.
+        """
         now = self._clock.uptime()
         self._stalled_commits = sum(
             lease.is_committing and lease.expires_at <= now for lease in self._running
@@ -84,14 +89,20 @@ class AdmissionControl:
     def should_make_way(self, handled: int) -> bool:
         """Return whether an actor has to release its mailbox for one that is waiting.
 
+        The caller checks whether any mailbox is waiting.
+
         Args:
-            handled: the number of updates that the actor has processed.
+            handled: the number of updates and deliveries that the actor has processed.
         """
         return handled >= MAX_CONSECUTIVE_UPDATES or self.free_slots < 0
 
     @contextlib.contextmanager
     def pause(self, lease: MailboxLease) -> Iterator[None]:
-        """Free the slot of the actor with this lease until the `with` block ends."""
+        """Count the actor with this lease as taking no slot inside the `with` block.
+
+        This is for an actor that waits before it repeats a Bot API call. Another actor
+        may use its slot; at the end of the block it continues nevertheless.
+        """
         self._paused.add(lease)
         if self.has_backlog and self.free_slots > 0:
             self.slot_freed.set()

@@ -25,7 +25,13 @@ survives two failed renewals."""
 
 
 class LeaseRenewer:
-    """Renews the leases that have an actor."""
+    """Renews the leases of running actors, and cancels the actors that lost theirs.
+
+    Args:
+        mailboxes: the store that granted the leases.
+        clock: the time by which leases expire.
+        actor_tasks: the running actors; the scheduler adds and removes them.
+    """
 
     def __init__(
         self,
@@ -39,7 +45,10 @@ class LeaseRenewer:
         self._renewed = asyncio.Event()
 
     async def run(self) -> None:
-        """Renew leases until cancelled."""
+        """Renew, once a second, the leases that were last renewed a second ago or more.
+
+        It ends only by being cancelled.
+        """
         while True:
             await asyncio.sleep(RENEW_INTERVAL_SECONDS)
             await self._renew_expiring_by(
@@ -47,11 +56,14 @@ class LeaseRenewer:
             )
 
     async def renew_expired(self) -> None:
-        """Renew the leases that have expired already."""
+        """Renew the leases that have expired, and cancel the actors that lost theirs.
+
+        After a pause of the process, this shows which of its leases are still its own.
+        """
         await self._renew_expiring_by(self._clock.uptime())
 
     async def wait_for_renewal(self) -> None:
-        """Wait until leases have been renewed."""
+        """Wait until the store has answered the next renewal."""
         await self._renewed.wait()
 
     async def _renew_expiring_by(self, deadline: float) -> None:
@@ -73,7 +85,8 @@ class ActorLease:
 
     Attributes:
         mailbox_lease: the lease as granted by the store.
-        is_suspected: whether the next update is suspected of crashing its owners.
+        is_suspected: whether the present update is a suspect: owners of the mailbox
+            were lost while they processed it, so it may crash this worker too.
     """
 
     __slots__ = (
@@ -116,6 +129,9 @@ class ActorLease:
         """Await the pause before a retry, then wait as `ensure_valid` does.
 
         The actor does not count against the limit of active actors meanwhile.
+
+        Args:
+            pause: what to await, such as a sleep.
         """
         with self._admission.pause(self.mailbox_lease):
             await pause
@@ -133,6 +149,9 @@ class ActorLease:
         await self._step_limiter.end_step(self.mailbox_lease)
 
     def clear_suspicion(self) -> None:
-        """Forget the lost owners: the update that they were lost with is finished."""
+        """Set the counts of lost owners to 0, because the update was committed.
+
+        The next update of the mailbox is not suspected.
+        """
         self.mailbox_lease.owner_losses = self.mailbox_lease.owner_crashes = 0
         self.is_suspected = False

@@ -12,13 +12,16 @@ an arrival is earlier than the last one by more than this, a clock was set back.
 
 
 class RateLimiter:
-    """Limits updates by their time of arrival, so that a backlog is not penalized.
+    """Limits the updates of a user by their time of arrival, not of processing.
 
-    The bucket holds `max_tokens` tokens and fills up in `window_seconds`. Its level is
-    stored in the user's state. It may be overdrawn by the tokens of
-    `CLOCK_TOLERANCE_SECONDS`, so that no user is limited because the gateways' clocks
-    differ. After a clock was set back the elapsed time is unknown, and the bucket is
-    treated as full.
+    So updates that had to wait in a mailbox are not limited for that. A bucket may be
+    overdrawn by the tokens of `CLOCK_TOLERANCE_SECONDS`, so that no user is limited
+    because the gateways' clocks differ. After a clock was set back the elapsed time is
+    unknown, and the bucket is treated as full.
+
+    Args:
+        max_tokens: the size of the bucket of each user. An update takes one token.
+        window_seconds: the time in which an empty bucket fills up.
     """
 
     def __init__(self, max_tokens: int, window_seconds: float) -> None:
@@ -55,7 +58,14 @@ class RateLimiter:
         return allowed
 
     def should_notify(self, state: UserState, arrived_at: float) -> bool:
-        """Return whether to send the user a notice, which is once per window."""
+        """Return whether to tell the user about the limit now; record it if so.
+
+        True at most once per `window_seconds`.
+
+        Args:
+            state: the user's state, in which the time of the notice is stored.
+            arrived_at: the arrival of the limited update in seconds since the epoch.
+        """
         if abs(arrived_at - state.last_notice_at) < self._window_seconds:
             return False
         state.last_notice_at = arrived_at

@@ -53,7 +53,7 @@ SCAN_SECONDS = 0.5
 """The interval between scans, with jitter so that workers scan at different times."""
 
 MAX_DUE_DELIVERIES = 100
-"""How many scheduled deliveries a scan puts into their mailboxes."""
+"""How many deliveries whose time has come a scan puts into their mailboxes at most."""
 
 DRAIN_SCAN_SECONDS = 0.05
 """The interval while this worker drains and no actor is running."""
@@ -73,22 +73,25 @@ class MailboxServer(Protocol):
 
 
 class EnterRecipient(Protocol):
-    """Puts the delivery for a recipient into its mailbox: see `BroadcastStore`."""
+    """Puts the delivery for a recipient of a broadcast into its mailbox."""
 
     async def __call__(
         self, delivery: Delivery, *, acquire: bool
     ) -> MailboxLease | EnterResult:
-        """See `BroadcastStore.enter_recipient`."""
+        """Put it there, and acquire the mailbox if it is free and `acquire` is True.
+
+        See `BroadcastStore.enter_recipient`.
+        """
 
 
 class RefusedUpdates(Protocol):
-    """Handles refused updates, such as a `FullMailboxNotifier`."""
+    """Handles updates that a full mailbox refused, such as a `FullMailboxNotifier`."""
 
     def report_refused(self, envelope: Envelope) -> None:
         """Report an update that was refused because its mailbox is full."""
 
     async def close(self) -> None:
-        """Cancel what is running."""
+        """Cancel the notices that are being sent."""
 
 
 class State(Enum):
@@ -109,14 +112,15 @@ class ActorScheduler:
     Args:
         mailboxes: the mailbox store, which other gateways may use too.
         deliveries: the deliveries in these mailboxes.
-        actor: processes the updates of mailboxes.
+        actor: processes the updates and deliveries of mailboxes.
         full_mailbox_notifier: is told which updates were refused.
-        publish_cancellation: tells all workers that a user stopped a reply.
+        publish_cancellation: tells all workers that a user stopped a reply: called with
+            the ordering key and the id of the draft.
         clock: the time.
         max_active: the maximum number of running actors.
         background: runs the background tasks.
-        is_served: returns whether this process serves the mailbox with an ordering
-            key. Others stay as they are.
+        is_served: returns whether this process serves the mailbox with an ordering key.
+            The scheduler starts no actors for other mailboxes.
     """
 
     def __init__(  # noqa: PLR0913 - most by name
@@ -156,7 +160,7 @@ class ActorScheduler:
 
     @property
     def waiting_replies(self) -> int:
-        """The number of replies that wait for a retry."""
+        """The number of actors that wait to repeat a Bot API call."""
         return self._admission.paused_actors
 
     def start(self) -> None:
@@ -173,11 +177,17 @@ class ActorScheduler:
     async def enqueue(self, envelope: Envelope, *, acquire: bool = True) -> None:
         """Store an update in its mailbox and start an actor if possible.
 
-        If the mailbox is full, refuse the update and notify its user.
+        If the mailbox is full, refuse the update and notify its user. If the update
+        stops a streamed reply, tell all workers.
 
         Args:
             envelope: the update.
-            acquire: whether an actor may start.
+            acquire: True to start an actor for it, now or after a scan; False to only
+                store the update, for example of a paused bot.
+
+        Raises:
+            StoreUnavailable: the store does not answer or is full; the update may not
+                be stored.
         """
         update = envelope.update
         if isinstance(update, StoppedReply):
@@ -209,6 +219,9 @@ class ActorScheduler:
 
     async def enqueue_delivery(self, delivery: Delivery) -> DeliveryPutResult:
         """Store a delivery in its mailbox and start an actor if possible.
+
+        Returns:
+            Where the delivery is, or why it was not stored.
 
         Raises:
             IdempotencyKeyReused: the key was used with another request.
@@ -247,7 +260,10 @@ class ActorScheduler:
 
         Args:
             delivery: the delivery.
-            enter: puts it, see `BroadcastStore.enter_recipient`.
+            enter: puts it there, see `BroadcastStore.enter_recipient`.
+
+        Returns:
+            Whether the delivery entered the mailbox, or why it did not.
 
         Raises:
             StoreUnavailable: the store does not answer.

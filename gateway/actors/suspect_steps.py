@@ -6,9 +6,9 @@ A step is processing by the gateway itself: parsing and routing an update, and r
 the reply. While an update waits for its service or for the Bot API it takes no step, so
 hundreds of suspects may wait at the same time. The store records each step.
 
-Concurrency: called by the actors of suspected updates, in one event loop. First come,
-first served. Nothing is awaited while the set of running steps changes. When an actor
-ends, for any reason, `remove` has to be called.
+Concurrency: called by the actors of suspected updates, in one event loop. The steps
+start in the order in which they were asked for. Nothing is awaited while the set of
+running steps changes. When an actor ends, for any reason, `remove` has to be called.
 """
 
 import asyncio
@@ -23,7 +23,12 @@ worker ends meanwhile, each of them counts a crash and takes further steps alone
 
 
 class SuspectStepLimiter:
-    """Decides which suspected updates may take a step."""
+    """Decides when a suspected update may be parsed, routed or rendered: its steps.
+
+    Args:
+        mailboxes: records when a step begins and ends, so that a crash of this worker
+            is counted against the updates whose steps were running.
+    """
 
     def __init__(self, mailboxes: MailboxStore) -> None:
         self._mailboxes = mailboxes
@@ -31,7 +36,13 @@ class SuspectStepLimiter:
         self._running: set[MailboxLease] = set()
 
     async def begin_step(self, lease: MailboxLease) -> None:
-        """Wait until a step of a suspected update may start, and record the start."""
+        """Wait until a step of a suspected update may start, and record the start.
+
+        Returns at once if a step of it is running already.
+
+        Args:
+            lease: the lease of the mailbox with the update at its head.
+        """
         if lease in self._running:
             return
         permission = asyncio.get_running_loop().create_future()
@@ -47,7 +58,10 @@ class SuspectStepLimiter:
             self.remove(lease)
 
     def remove(self, lease: MailboxLease) -> None:
-        """Remove an update whose step has ended, and let others start."""
+        """Let other steps start, because that of the update with this lease has ended.
+
+        Nothing is recorded in the store. Has no effect if no step of it is running.
+        """
         if lease in self._running:
             self._running.remove(lease)
             self._start_waiting_steps()

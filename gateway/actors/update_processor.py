@@ -44,7 +44,19 @@ logger = logging.getLogger(__name__)
 
 
 class UpdateProcessor:
-    """Processes updates. It has no state, so one object serves all mailboxes."""
+    """Routes updates, calls their services and sends the replies.
+
+    It has no state, so one object serves all mailboxes of a bot.
+
+    Args:
+        services: finds the route of an update.
+        service_caller: calls the service of the route.
+        reply_sender: sends the reply.
+        rate_limiter: limits the updates of each user.
+        clock: the time.
+        parse_update: parses an update that this worker did not accept itself, from its
+            body and its time of arrival in seconds since the epoch.
+    """
 
     def __init__(
         self,
@@ -70,10 +82,20 @@ class UpdateProcessor:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> str | None:
-        """Process one update.
+        """Route one update, call its service and send the reply.
+
+        An update that came twice, too late or from another bot is skipped. The store is
+        not changed: the caller commits the update and the state.
+
+        Args:
+            envelope: the update.
+            state: the user's state, which is changed.
+            record: the processing record, which gets the outcome and the times.
+            lease: the lease of the mailbox.
 
         Returns:
-            The reason to make it a dead letter, or None if it was handled.
+            The reason to make the update a dead letter, after an internal error; None
+            if it was handled, even if its service or its reply failed.
         """
         update = None
         try:

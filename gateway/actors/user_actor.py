@@ -23,7 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class UserActor:
-    """Serves mailboxes: one object serves all mailboxes of a bot."""
+    """Serves mailboxes: one object serves all mailboxes of a bot.
+
+    Args:
+        mailboxes: the store, to which each processed update is committed.
+        update_processor: processes updates.
+        delivery_processor: processes deliveries.
+        clock: the time.
+        observe_update: counts and logs each processed update.
+    """
 
     def __init__(
         self,
@@ -40,7 +48,8 @@ class UserActor:
         self._clock = clock
         self._observe_update = observe_update
         self.is_retired = False
-        """Whether another actor serves the mailboxes from their next update on."""
+        """Whether the bot was replaced or removed: set to True by the registry of bots.
+        The leases are then released after the present update, for another actor."""
 
     async def serve_mailbox(
         self, lease: ActorLease, should_release: Callable[[int], bool]

@@ -1,1 +1,1 @@
-"""The steps from a delivery in a mailbox to its committed end."""
+"""Processes the delivery at the head of a mailbox: renders, sends and commits it."""

@@ -1,4 +1,4 @@
-"""Builds the Bot API call that changes a message that was sent before."""
+"""Builds the Bot API calls that change a message which was sent before."""
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage
 from botgateway.delivery.v1.delivery_service_pb2 import AmendRequest
@@ -15,7 +15,15 @@ _ENDS = {
 
 
 def build_amendment(request: AmendRequest, handle: MessageHandle) -> BotApiCall:
-    """Build the call of an amendment that is not an edit."""
+    """Build the Bot API call that deletes, pins, unpins or reacts to a message.
+
+    Args:
+        request: the request of the rpc Amend. For an edit use `prepare_edit`.
+        handle: the message to change, decoded from the request.
+
+    Raises:
+        ValueError: the request has an edit, or none of these changes.
+    """
     parameters = {"chat_id": handle.chat_id, "message_id": handle.message_id}
     match request.WhichOneof("amendment"):
         case "delete":
@@ -38,7 +46,7 @@ def build_amendment(request: AmendRequest, handle: MessageHandle) -> BotApiCall:
 
 
 def prepare_edit(request: AmendRequest) -> OutgoingMessage:
-    """Return the message that replaces the old one."""
+    """Return a copy of the new message of an edit, which the renderer makes an edit."""
     message = OutgoingMessage()
     message.CopyFrom(request.edit)
     message.edit = True
@@ -46,5 +54,10 @@ def prepare_edit(request: AmendRequest) -> OutgoingMessage:
 
 
 def has_nothing_to_do(call: BotApiCall, reason: str) -> bool:
-    """Return whether Telegram refused a change because the message already has it."""
+    """Return whether Telegram refused a change because it is in effect already.
+
+    Args:
+        call: the call that was refused.
+        reason: the reason of the error, such as "not_modified".
+    """
     return reason in _ENDS.get(call.method, ())

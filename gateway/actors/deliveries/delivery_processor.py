@@ -46,15 +46,18 @@ _STOPS: Mapping[BroadcastState | None, DeliveryResult] = {
         state=DeliveryState.CANCELLED, reason="cancelled"
     ),
 }
-"""The results of the deliveries of a broadcast that was stopped: with the first one the
-recipient waits again."""
+"""The results of the deliveries of a broadcast that is paused or cancelled. SCHEDULED
+puts the recipient back among those who wait."""
 
 
 class OpenBroadcasts(Protocol):
-    """The part of `BroadcastStore` that shows whether to send something."""
+    """The part of `BroadcastStore` that shows whether a broadcast may still be sent."""
 
     async def list_open_broadcasts(self) -> Mapping[str, BroadcastState]:
-        """See `BroadcastStore`."""
+        """Return the ids and states of the broadcasts that have something left to do.
+
+        See `BroadcastStore.list_open_broadcasts`.
+        """
 
 
 ObserveDelivery = Callable[[Delivery, DeliveryResult, float], None]
@@ -63,7 +66,18 @@ or its earliest time to its end."""
 
 
 class DeliveryProcessor:
-    """Processes deliveries. It has no state, so one object serves all mailboxes."""
+    """Renders and sends deliveries, and commits how they ended.
+
+    It has no state, so one object serves all mailboxes of a bot.
+
+    Args:
+        store: stores the deliveries and their records.
+        renderer: turns the request of a delivery into Bot API calls.
+        sender: makes these calls.
+        broadcasts: shows whether the broadcast of a delivery is paused or cancelled.
+        clock: the time.
+        observe_delivery: counts and logs each delivery that ended.
+    """
 
     def __init__(
         self,
@@ -89,20 +103,23 @@ class DeliveryProcessor:
         lease: ActorLease,
         should_release: Callable[[], bool],
     ) -> Envelope | None:
-        """Process a delivery and commit its end.
+        """Send a delivery and commit how it ended.
 
         Args:
             delivery: the delivery at the head of the mailbox.
-            state: the state of the mailbox.
+            state: the state of the mailbox, which may be changed and is saved with the
+                commit.
             lease: the lease of the mailbox.
             should_release: returns whether to release the lease after this delivery.
 
         Returns:
-            The next mail, as `MailboxStore.commit` does.
+            The next update or delivery of the mailbox; None if the mailbox is empty or
+            was released.
 
         Raises:
             LeaseLost: another worker has the lease; it continues after the last Bot API
                 call that was recorded.
+            StoreError: the store does not answer. The delivery stays in the mailbox.
         """
         mailbox_lease = lease.mailbox_lease
         if not lease.is_suspected:

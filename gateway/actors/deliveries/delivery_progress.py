@@ -9,14 +9,16 @@ class DeliveryProgress(Struct):
     """How far a delivery was sent.
 
     Attributes:
-        part: the number of the next call.
+        part: the index of the next call, from 0.
         sent_parts: the messages that Telegram accepted.
-        is_begun: whether the store knows that this owner makes the next call.
-        resolves_doubt: whether an earlier owner was lost during a call.
+        is_begun: whether the store has recorded that this owner of the mailbox begins
+            the next call.
+        resolves_doubt: whether an earlier owner of the mailbox was lost during a call,
+            which this owner repeats or skips.
         is_in_doubt: whether the previous call was skipped because it was in doubt.
         is_repeating: whether the next call was made before, and may have had its
             effect.
-        was_skipped: whether any call was.
+        was_skipped: whether any call was skipped because it was in doubt.
         maybe_repeated: whether a call was repeated that may have had its effect.
     """
 
@@ -31,33 +33,40 @@ class DeliveryProgress(Struct):
 
     @property
     def had_doubt(self) -> bool:
-        """Whether any call was in doubt."""
+        """Whether any call was in doubt, and was skipped or repeated therefore."""
         return self.was_skipped or self.maybe_repeated
 
     def repeat(self) -> None:
-        """Make the present call again, although it is in doubt."""
+        """Record that the present call, which is in doubt, will be made again."""
         self.maybe_repeated = self.is_repeating = True
 
     def skip(self) -> None:
-        """Continue with the next call, because the present one is in doubt."""
+        """Record that the present call is in doubt and that the next one follows it."""
         self.part += 1
         self.is_begun = self.is_repeating = False
         self.is_in_doubt = self.was_skipped = True
 
     def advance(self, sent_parts: tuple[SentPart, ...]) -> None:
-        """Continue with the next call, because Telegram accepted the present one."""
+        """Record that Telegram accepted the present call, so that the next one follows.
+
+        Args:
+            sent_parts: the messages that the present call has sent.
+        """
         self.sent_parts += sent_parts
         self.part += 1
         self.is_begun = self.is_repeating = self.is_in_doubt = False
 
     def end_sent(self) -> DeliveryResult:
-        """Return the result of a delivery whose calls all have been made."""
+        """Return the result after the last call: SENT, or DOUBTFUL after a skipped one."""
         if self.was_skipped:
             return self.end(DeliveryState.DOUBTFUL, "response_lost")
         return self.end(DeliveryState.SENT)
 
     def end_expired(self) -> DeliveryResult:
-        """Return the result of a delivery whose time is over."""
+        """Return the result of a delivery whose time is over.
+
+        DOUBTFUL if a call may have had its effect without being known; else EXPIRED.
+        """
         if self.was_skipped or self.is_repeating:
             return self.end(DeliveryState.DOUBTFUL, "response_lost")
         return self.end(DeliveryState.EXPIRED, "expired")
@@ -65,7 +74,13 @@ class DeliveryProgress(Struct):
     def end(
         self, state: DeliveryState, reason: str = "", description: str = ""
     ) -> DeliveryResult:
-        """Return the result of a delivery that ends now."""
+        """Return the result of a delivery that ends now, with the messages sent so far.
+
+        Args:
+            state: the final state.
+            reason: a word that says why, such as "expired"; empty if it was sent.
+            description: Telegram's text about an error; empty if there is none.
+        """
         return DeliveryResult(
             state=state,
             reason=reason,

@@ -32,7 +32,10 @@ _UPDATE_TYPE = "delivery"
 
 
 class InvalidDelivery(Exception):
-    """The request of a delivery cannot be carried out; the message is the reason."""
+    """The request of a delivery cannot be carried out.
+
+    The exception's text is the reason that the caller gets, such as "handle_invalid".
+    """
 
 
 class DeliveryRenderer:
@@ -59,8 +62,8 @@ class DeliveryRenderer:
 
         Args:
             delivery: the delivery.
-            state: the state of the mailbox. It stores data that is too long for a
-                button.
+            state: the state of the mailbox. Data that is too long for a button is
+                stored in it, except for groups and channels.
 
         Raises:
             InvalidDelivery: the delivery cannot be carried out.

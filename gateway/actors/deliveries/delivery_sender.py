@@ -46,7 +46,8 @@ class DeliverySender:
         messenger: makes the calls.
         store: records each call.
         clock: the time.
-        patience: how many seconds to retry a call that certainly did not take effect.
+        patience: how many seconds, from its first failure on, to retry a call that
+            certainly did not take effect.
     """
 
     def __init__(
@@ -69,19 +70,21 @@ class DeliverySender:
         progress: DeliveryProgress,
         lease: ActorLease,
     ) -> DeliveryResult:
-        """Make the calls that nobody has made yet, and return how it ended.
+        """Make the calls that no earlier owner made, and return the delivery's result.
 
-        Nothing is sent after the first failure: the caller learns which messages were
-        sent.
+        Nothing is sent after the first failure: the result says which messages were
+        sent before it.
 
         Args:
             delivery: the delivery.
-            calls: its calls. They are removed when they have been made.
-            progress: a new object, which is changed.
+            calls: its Bot API calls. Each is removed when it has been made.
+            progress: a new object. It is changed with each call, so that the caller
+                knows what was sent even after an exception.
             lease: the lease of the mailbox.
 
         Raises:
             LeaseLost: another worker has the mailbox.
+            StoreError: the store does not answer.
         """
         recorder = PartRecorder(self._store, self._clock, delivery, progress, lease)
         if lease.mailbox_lease.begun_delivery_id == delivery.delivery_id:

@@ -1,9 +1,9 @@
 """Records in the store when a call of a delivery may have an effect.
 
 A call is *begun* from immediately before its request until its outcome is known. If the
-owner of the mailbox is lost meanwhile, the call is in doubt. While it waits, for the
-end of a cool-down or before a retry, it is not begun: it can be cancelled or expire,
-and another owner makes it without a doubt.
+owner of the mailbox is lost meanwhile, the call is in doubt. A call that waits for the
+end of a cool-down, or for its retry, is not begun: it can be cancelled or expire, and
+if the owner is lost, the next one makes the call as if it were the first.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class PartRecorder:
         store: stores the records.
         clock: the time.
         delivery: the delivery.
-        progress: how far the delivery was sent.
+        progress: how far the delivery was sent; its `is_begun` is kept up to date here.
         lease: the lease of the mailbox.
     """
 
@@ -59,9 +59,14 @@ class PartRecorder:
         self._lease = lease
 
     async def begin_first(self) -> DeliveryRecord:
-        """Record that the first call begins, unless there is more to know first.
+        """Record that the first call begins, and return the record as it was before.
 
-        Returns the record as it was before: see `DeliveryStore.begin_part`.
+        Nothing is changed if that record shows that the delivery has ended, or that an
+        earlier owner of the mailbox came further: the caller has to look at it.
+
+        Raises:
+            LeaseLost: another worker has the mailbox.
+            StoreError: the store does not answer.
         """
         progress = self._progress
         record = await self._begin()
@@ -71,7 +76,14 @@ class PartRecorder:
         return record
 
     async def read(self) -> DeliveryRecord:
-        """Return the record. The first call is not begun, because it has to wait."""
+        """Return the record of the delivery without beginning its first call.
+
+        This is for a first call that has to wait. If the record is missing, the call is
+        begun, which makes a new record.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
         record = await self._store.get_delivery(self._delivery.delivery_id)
         # A record that is missing is made again when a call begins.
         return record or await self.begin_first()
@@ -81,6 +93,8 @@ class PartRecorder:
 
         Raises:
             DeliveryStopped: the delivery has expired, or was cancelled.
+            LeaseLost: another worker has the mailbox.
+            StoreError: the store does not answer.
         """
         progress = self._progress
         if self._clock.now() >= self._delivery.expires_at:
@@ -93,7 +107,19 @@ class PartRecorder:
         progress.is_begun = True
 
     async def await_pause(self, pause: Awaitable[None]) -> None:
-        """Await the pause before a call is made again that took no effect."""
+        """Await the pause before a retry of a call that took no effect.
+
+        Before that, record that the call is not begun any more, unless another call of
+        this delivery was in doubt.
+
+        Args:
+            pause: what to await. Meanwhile the actor does not count against the limit
+                of active actors.
+
+        Raises:
+            LeaseLost: another worker has the mailbox.
+            StoreError: the store does not answer.
+        """
         progress = self._progress
         try:
             # Otherwise a later owner would not learn of an earlier doubt.
@@ -120,7 +146,11 @@ class PartRecorder:
 
 
 def get_result(record: DeliveryRecord) -> DeliveryResult:
-    """Return the result of a delivery that ended before its mail was processed."""
+    """Return the result that the record of a delivery has.
+
+    This is for a delivery that ended, for example was cancelled, before its actor
+    processed it.
+    """
     return DeliveryResult(
         state=record.state,
         reason=record.reason,

@@ -1,1 +1,1 @@
-"""The steps from a routed update to the sent reply."""
+"""Calls the service that an update was routed to, and sends its reply to the user."""

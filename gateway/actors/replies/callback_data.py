@@ -34,8 +34,8 @@ def prepare_callback_data(
     Args:
         reply: the reply, whose buttons are changed in place.
         update: the update that the reply is for.
-        state: stores data that is too long for a button. None if the users who press
-            the buttons have other states.
+        state: stores data that is too long for a button. None in a group, where any
+            user may press the button: then data that is too long stays as it is.
         services: encodes and signs the data.
         delivery_id: the delivery whose messages these are; None if it is a reply.
     """

@@ -29,7 +29,13 @@ MAX_NOTIFIED_USERS = 10_000
 
 
 class FullMailboxNotifier:
-    """Counts refused updates, and sends their users a notice."""
+    """Counts updates that a full mailbox refused, and sends their users a notice.
+
+    Args:
+        reply_sender: sends the notices.
+        clock: the time.
+        observe_update: counts and logs each refused update.
+    """
 
     def __init__(
         self,
@@ -45,7 +51,14 @@ class FullMailboxNotifier:
         self._notice_tasks: set[asyncio.Task[None]] = set()
 
     def report_refused(self, envelope: Envelope) -> None:
-        """Count a refused update, and notify its user unless that was done recently."""
+        """Count a refused update, and start to send its user a notice.
+
+        A user gets at most one notice in NOTICE_INTERVAL_SECONDS, and only for a
+        message or a pressed button. Other bots get none.
+
+        Args:
+            envelope: the update. If it was not parsed, it is only counted.
+        """
         update = envelope.update
         record = ProcessingRecord(update_id=envelope.update_id, outcome=Outcome.REFUSED)
         if update is not None:
@@ -70,7 +83,7 @@ class FullMailboxNotifier:
         self._observe_update(record)
 
     async def close(self) -> None:
-        """Cancel the notices that are being sent."""
+        """Cancel the notices that are being sent, and wait until their tasks end."""
         await cancel_and_wait(*self._notice_tasks)
 
     def _is_notice_due(self, ordering_key: str) -> bool:

@@ -42,9 +42,10 @@ class ReplySender:
 
     Args:
         messenger: renders the replies and makes the calls.
-        services: routes the reports of users that cannot be reached.
+        services: finds the route of the event that a user cannot be reached.
         clock: the time.
-        patience: how many seconds to retry a call that certainly did not take effect.
+        patience: how many seconds, from its first failure on, to retry a call that
+            certainly did not take effect.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class ReplySender:
         Args:
             update: the update that the reply is for.
             reply: the reply to send.
-            record: the record for the outcome and the duration.
+            record: the processing record, in which the outcome of a failure and the
+                duration are stored.
             lease: has to be valid before each call. None if the update is not in a
                 mailbox; then nothing is retried.
             state: the user's state. It is marked if the user cannot be reached, and its
-                internal id is used to report that. None if neither is needed.
+                internal user id is passed to the service that is told about that. None
+                to mark nothing, and to tell the service no id.
             preview: the live preview that the reply replaces, or None.
         """
         render: Callable[[Reply], Sequence[BotApiCall]] = (

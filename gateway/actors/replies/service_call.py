@@ -34,15 +34,16 @@ which is None if the reply was not streamed."""
 
 
 class ServiceCaller:
-    """Calls services, whose replies are single messages or streams.
+    """Calls the services of routes, which return a reply at once or as a stream.
 
     Args:
-        services: resolves the users.
-        typing_indicator: shown during the calls.
-        stream_runner: runs the streamed replies.
+        services: asks the session service for the internal ids of users.
+        typing_indicator: shown to the user during a call.
+        stream_runner: calls services that stream their reply.
         clock: the time.
-        session_seconds: how long a user stays resolved.
-        recipients: records the users with an internal id, for deliveries to them.
+        session_seconds: how long the internal id of a user is used before the session
+            service is asked again.
+        recipients: records which user has an internal id, for deliveries to that id.
     """
 
     def __init__(
@@ -70,7 +71,23 @@ class ServiceCaller:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> ReplyWithPreview:
-        """Call the service of a route, and return its reply."""
+        """Call the service of a route, and return the reply to send.
+
+        If the user's session has ended, the session service is asked first. Every error
+        of a service becomes an outcome in `record` and, except for an event, a reply.
+
+        Args:
+            bound_call: the route and the update, ready to be called.
+            update: the update.
+            state: the user's state, in which the session is stored.
+            record: the processing record, which gets the route, the outcome of a failed
+                call, and the duration.
+            lease: the lease of the mailbox, which has to be valid before each call.
+
+        Returns:
+            The reply, or None to send nothing; and the live preview that the reply
+            replaces, or None if it was not streamed.
+        """
         record.route = bound_call.route_name
         user_id = None
         # Otherwise the state may belong to a user who did not cause the update: updates

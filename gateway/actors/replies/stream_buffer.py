@@ -13,7 +13,8 @@ class StreamBuffer:
 
     Attributes:
         length: the number of characters received.
-        shown_length: the number of characters that the user saw.
+        shown_length: the number of characters that the preview shows the user; the
+            task that waits sets it.
     """
 
     def __init__(self) -> None:
@@ -29,20 +30,25 @@ class StreamBuffer:
         return self._chunks[0] if self._chunks else ""
 
     def append(self, chunk: str) -> None:
-        """Append a chunk of the text."""
+        """Append a chunk of the text, and wake the task that waits for it."""
         self._chunks.append(chunk)
         self.length += len(chunk)
         self._changed.set()
 
     def close(self) -> None:
-        """Mark the text as complete."""
+        """Mark the text as complete, and wake the task that waits for it."""
         self._closed.set()
         self._changed.set()
 
     async def wait_for_more(self) -> bool:
-        """Wait until there is more text to show, or until the text is complete.
+        """Wait until there is text to show, or until the text is complete.
 
-        Returns whether there is more text to show.
+        There is text to show if some has arrived, or if the same text was shown
+        REFRESH_SECONDS ago.
+
+        Returns:
+            True if there is text to show; False if the text is complete, and is sent as
+            the reply.
         """
         if self.length == self.shown_length:
             self._changed.clear()

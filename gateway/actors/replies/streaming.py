@@ -57,7 +57,8 @@ class StreamResult(Struct, frozen=True):
     """The result of a streamed reply.
 
     Attributes:
-        reply: the reply, as far as it was received.
+        reply: the reply, as far as it was received. If the user stopped it, its text is
+            the one that the preview showed.
         preview: the live preview that the reply replaces.
         stopped: whether the user stopped the reply.
         error: why the service did not complete the reply, or None if it did.
@@ -73,9 +74,9 @@ class RunningStreams(Struct, frozen=True):
     """The streamed replies that run in this process.
 
     Attributes:
-        read_tasks: the tasks that read them.
-        early_stops: the stops for streams that are not running here, oldest first, with
-            the time of the loop.
+        read_tasks: the tasks that read the replies from their services.
+        early_stops: when a stop arrived for a stream that is not running here, in
+            seconds of the event loop's clock, oldest first.
     """
 
     read_tasks: dict[StreamKey, asyncio.Task[Reply | None]] = field(
@@ -117,7 +118,24 @@ class StreamRunner:
         internal_user_id: str | None,
         lease: ActorLease,
     ) -> StreamResult:
-        """Call the service, and show its reply while it is streamed."""
+        """Call the service, and show its reply to the user while it is streamed.
+
+        Only the preview is shown here: the caller sends the complete reply.
+
+        Args:
+            bound_call: the call of the service.
+            update: the update.
+            internal_user_id: the user's internal id, or None if there is none.
+            lease: the lease of the mailbox, which has to be valid before each change of
+                the preview.
+
+        Returns:
+            The received reply; and if it is incomplete, who or what ended it.
+
+        Raises:
+            Exception: an internal error of the gateway. Errors of the service are in
+                the result.
+        """
         buffer = StreamBuffer()
         preview = self._messenger.preview(update)
         key = update.ordering_key, update.update_id
@@ -164,6 +182,9 @@ class StreamRunner:
 
     def stop(self, ordering_key: str, draft_id: int) -> None:
         """Stop a streamed reply for its user, if it runs in this process.
+
+        If it does not, the stop is remembered for EARLY_STOP_SECONDS, because the
+        stream may start here after its worker has crashed.
 
         Args:
             ordering_key: the ordering key of the streamed reply.

@@ -2,8 +2,8 @@
 
 Concurrency: one timer for all calls to services of all bots, because nearly all calls
 end before the typing has to be shown. Only a call that lasts longer gets a task, which
-shows the typing repeatedly until `stop` ends it or Telegram rejects it. Nothing waits
-for this task, and its failures are ignored.
+shows the typing repeatedly until `stop` cancels it or Telegram rejects a request.
+Nothing waits for this task, and its failures are ignored.
 """
 
 import asyncio
@@ -42,7 +42,8 @@ class TypingIndicator:
 
     Args:
         messenger: shows the typing.
-        timer: has the indicators that are not shown yet. Several bots may share it.
+        timer: has the indicators that are not shown yet, and shows each after a delay.
+            Several bots may share it. None for a timer of its own.
         repeat_interval: seconds after which the typing is shown again.
     """
 
@@ -57,7 +58,11 @@ class TypingIndicator:
         self._pending = timer or make_typing_timer()
 
     def start(self, bound_call: BoundCall, update: Update) -> PendingIndicator:
-        """Return the indicator of a call that starts now; `stop` has to follow."""
+        """Start the indicator of a call, which is shown if the call lasts long enough.
+
+        It is never shown if the route does not want it, or for an update other than a
+        message or a pressed button. The caller has to call `stop` in every case.
+        """
         indicator = PendingIndicator(self, update)
         context = update.context
         if (
@@ -76,7 +81,10 @@ class TypingIndicator:
             indicator.task.cancel()
 
     async def show_repeatedly(self, update: Update) -> None:
-        """Show the typing until this is cancelled or Telegram rejects it."""
+        """Tell Telegram repeatedly that the bot is typing, until this is cancelled.
+
+        It also returns when Telegram rejects the request or does not answer.
+        """
         try:
             while True:
                 await self._messenger.show_typing(update)

@@ -50,7 +50,12 @@ def build_notice(update: Update, text: str) -> Reply:
 
 
 def build_error_reply(update: Update, error: ServiceError) -> Reply:
-    """Return the reply after a failed call: the service's text, or a default one."""
+    """Return the reply to send after a failed call of a service.
+
+    Its text is the one that the service gave for the user; otherwise an apology, or the
+    time after which to try again if the service gave one. It has the form that fits the
+    update: see `build_notice`.
+    """
     return build_notice(update, error.user_message or _default_error_text(error))
 
 
