@@ -67,7 +67,7 @@ class BackgroundTasks:
 
     @property
     def failing_tasks(self) -> list[str]:
-        """The names of the tasks that failed recently."""
+        """The names of the tasks that failed in the last FAILING_SECONDS."""
         latest = time.monotonic() - FAILING_SECONDS
         return sorted(name for name, at in self._failed_at.items() if at > latest)
 
@@ -78,13 +78,16 @@ class BackgroundTasks:
         *,
         max_delay: float = MAX_DELAY_SECONDS,
     ) -> BackgroundTask:
-        """Start a task.
+        """Start a task, which runs until it returns, is cancelled, or the block ends.
 
         Args:
             name: the name in logs and metrics, from a small set of constants.
             run: the function of the task. It is called again after an exception; when
                 it returns, the task is done.
             max_delay: the maximum delay, in seconds, before `run` is called again.
+
+        Returns:
+            The task, with which it can be cancelled: see `cancel_and_wait`.
         """
         return self._group.create_task(
             self._run_guarded(name, run, max_delay), name=name
@@ -98,7 +101,10 @@ class BackgroundTasks:
         *,
         max_delay: float = MAX_DELAY_SECONDS,
     ) -> AsyncIterator[None]:
-        """Run a task inside the block. The arguments are those of `start`."""
+        """Run a task inside the block, whose end cancels it and waits for its end.
+
+        The arguments are those of `start`.
+        """
         task = self.start(name, run, max_delay=max_delay)
         try:
             yield

@@ -1,7 +1,8 @@
 """The composition root: builds a gateway, or the supervisor of its workers.
 
-It is the only module that knows every component. It opens what the components use,
-which is closed in reverse order. `server.py` starts and stops the components.
+It is the only module that knows every component. It opens what the components use, such
+as the store and the connections, and closes that in reverse order. `server.py` starts
+and stops the components.
 """
 
 import contextlib
@@ -70,7 +71,7 @@ from gateway.workers.launcher import (
 from gateway.workers.supervisor import SHUTDOWN_GRACE_SECONDS, WorkerSupervisor
 
 HttpServer = AbstractAsyncContextManager[None]
-"""Serves endpoints while it is entered."""
+"""An HTTP server, which listens inside its `async with` block."""
 
 BackgroundFunction = Callable[[], Awaitable[None]]
 
@@ -79,15 +80,16 @@ class Gateway(Struct, frozen=True, kw_only=True):
     """The components of a gateway that `server.py` starts and stops.
 
     Attributes:
-        status: the readiness and the health.
-        scheduler: runs the actors.
+        status: computes what `/ready` and `/health` show.
+        scheduler: runs the actors, which process the updates and deliveries.
         bots: the bots and their background tasks.
         internal_server: serves operators, and files to services; in a worker, it
             serves the supervisor.
         public_server: serves Telegram's updates and the public health.
-        delivery_server: serves services that send messages on their own initiative.
-        contracts: takes up changes of the contracts.
-        tasks: further background tasks, by name.
+        delivery_server: serves services that send messages on their own initiative;
+            does nothing unless DELIVERY_PORT is set.
+        contracts: loads changed contracts and replaces the routes by them.
+        tasks: the functions of further background tasks, by name.
     """
 
     status: GatewayStatus
@@ -109,18 +111,22 @@ async def open_gateway(
     background: BackgroundTasks,
     instrumentation: Instrumentation,
 ) -> AsyncIterator[Gateway]:
-    """Open a gateway that does not serve anything yet.
+    """Build a gateway, whose servers, actors and pollers do not run yet.
+
+    The store and the connections are open inside the block.
 
     Args:
         settings: the gateway's settings.
         services: the settings of the services, by name.
         table: the routes.
-        mode: whether other processes share the port.
+        mode: whether this is the only process of the gateway, or a worker, which shares
+            the public port with others.
         background: runs the background tasks.
-        instrumentation: wraps the components.
+        instrumentation: wraps components, for example to trace their calls.
 
     Raises:
-        ConfigurationError: the gateway cannot start.
+        ConfigurationError: a file that the settings name is invalid, or the store
+            cannot be used with them.
     """
     limits = divide_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
@@ -325,9 +331,11 @@ class SupervisedWorkers(Struct, frozen=True, kw_only=True):
 
     Attributes:
         workers: starts the workers and restarts them.
-        find_unresponsive: returns the numbers of the workers that do not respond.
+        find_unresponsive: asks each worker for its readiness, and returns the numbers,
+            from 0, of those that do not respond.
         internal_server: serves operators, and files to services.
-        health_server: serves the health of all workers to each of them.
+        health_server: serves the health of all workers together, on a Unix socket, to
+            each worker.
     """
 
     workers: WorkerSupervisor
@@ -343,12 +351,16 @@ async def open_supervisor(
     mode: Supervisor,
     background: BackgroundTasks,
 ) -> AsyncIterator[SupervisedWorkers]:
-    """Open the supervisor of a gateway that has not started any worker yet.
+    """Build the supervisor of a gateway. Its workers and servers do not run yet.
 
-    The arguments are those of `open_gateway`.
+    Args:
+        settings: the gateway's settings, which the workers get too.
+        services: the settings of the services, by name.
+        mode: the number of workers, and their program.
+        background: runs the background tasks.
 
     Raises:
-        ConfigurationError: the gateway cannot start.
+        ConfigurationError: BOTS_FILE is invalid.
     """
     limits = divide_descriptors(raise_descriptor_limit())
     with create_socket_directory() as directory:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MIN_READ_AHEAD = 20
-"""The minimum number of recipients of a broadcast that are listed at once."""
+"""The minimum number of recipients of a broadcast that one request to the store lists,
+before they are sent their message."""
 
 
 @contextlib.asynccontextmanager
@@ -50,15 +51,19 @@ async def open_delivery_server(
 ) -> AsyncIterator[None]:
     """Serve the Delivery service inside the block, if DELIVERY_PORT is set.
 
+    The block also runs the tasks that report how deliveries ended, and that put bulk
+    deliveries into mailboxes. Without DELIVERY_PORT nothing runs.
+
     Args:
         settings: the gateway's settings.
-        mode: whether other processes share the port.
+        mode: whether this process shares the port with other workers.
         store: stores the deliveries.
         list_bots: returns the bots of the gateway.
-        get_calls: returns what calls the services that get reports and know recipients,
-            by the present routes.
-        scheduler: runs the actors that send them.
-        metrics: counts the rpcs.
+        get_calls: returns the object that, by the present routes, calls the service
+            that receives reports, and the one that finds the Telegram user of an
+            internal user id.
+        scheduler: puts deliveries into mailboxes and runs the actors that send them.
+        metrics: counts and times the rpcs.
         background: runs the background tasks.
 
     Raises:
@@ -189,7 +194,10 @@ async def reserve_delivery_port(settings: Settings) -> AsyncIterator[None]:
 
 
 def find_delivery_problems(settings: Settings) -> list[str]:
-    """Return what is wrong with the files that the Delivery service needs."""
+    """Return what is wrong with the TLS files and the callers' file, a line for each.
+
+    The list is empty without DELIVERY_PORT.
+    """
     if settings.delivery_port is None:
         return []
     from gateway.delivery.tls import find_tls_problems

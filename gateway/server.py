@@ -41,8 +41,8 @@ from gateway.workers.supervisor import (
 logger = logging.getLogger(__name__)
 
 BOT_NAME_TIMEOUT_SECONDS = 2.0
-"""How long start-up waits for the names of the bots. Without its name, a bot would take
-commands in groups that name another bot for its own."""
+"""How long start-up waits for the usernames of the bots. In a group, a bot that does
+not know its username would also process commands for others, such as /help@other."""
 
 
 def run(
@@ -58,11 +58,12 @@ def run(
         settings: the gateway's settings.
         services: the settings of the services, by name.
         table: the routes.
-        mode: the part of this process in the gateway.
-        instrumentation: wraps the components of a gateway.
+        mode: whether this process is the whole gateway, a worker or the supervisor.
+        instrumentation: wraps components, for example to trace their calls. A
+            supervisor does not use it.
 
     Returns:
-        The exit code.
+        The exit code: for a supervisor that of `WorkerSupervisor.run`, otherwise 0.
 
     Raises:
         ConfigurationError: the gateway cannot start, for example because a port is in
@@ -81,7 +82,13 @@ async def serve(
     mode: GatewayMode,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> None:
-    """Run the gateway until a signal stops it. The arguments are those of `run`."""
+    """Run a single process or a worker until a signal stops it, and drain it.
+
+    The arguments are those of `run`. A worker also stops when its supervisor has ended.
+
+    Raises:
+        ConfigurationError: the gateway cannot start.
+    """
     stop = asyncio.Event()
     parent = os.getppid()
     async with (
@@ -120,9 +127,11 @@ async def run_gateway(
     background: BackgroundTasks,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> AsyncIterator[None]:
-    """Run the gateway inside the block; drain it at the end.
+    """Run the gateway inside the block. The end of the block drains it.
 
-    The arguments are those of `run`; `background` runs the background tasks.
+    Draining means that nothing new is accepted, and that running work is finished
+    within DRAIN_TIMEOUT. The arguments are those of `run`; `background` runs the
+    background tasks.
 
     Raises:
         ConfigurationError: the gateway cannot start.
@@ -175,7 +184,7 @@ async def supervise(
     The arguments are those of `run`.
 
     Returns:
-        The exit code.
+        The exit code: see `WorkerSupervisor.run`.
 
     Raises:
         ConfigurationError: the gateway cannot start.

@@ -1,4 +1,4 @@
-"""Builds what the calls of services need from the settings."""
+"""Builds the channels to the services, and the limits of calls, from the settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from gateway.services.channels import ServiceChannels, TlsFiles
 
 
 def get_call_limits(services: Mapping[str, ServiceSettings]) -> dict[str, CallLimits]:
-    """Return the limits for the calls of each service."""
+    """Return the timeouts and the limit of simultaneous calls, by service."""
     return {
         name: CallLimits(it.timeout, it.stream_timeout, it.max_concurrent_calls)
         for name, it in services.items()
@@ -22,12 +22,12 @@ def create_channels(
     services: Mapping[str, ServiceSettings],
     interceptors: Sequence[Any] = (),
 ) -> ServiceChannels:
-    """Create the channels to all services; they are not open yet.
+    """Create the channels to all services. Entering the result opens them.
 
     Args:
         settings: the gateway's settings.
         services: the settings of the services, by name.
-        interceptors: wrap every call.
+        interceptors: gRPC client interceptors for every call.
 
     Raises:
         ConfigurationError: a TLS file cannot be used.
@@ -54,7 +54,11 @@ def _get_tls_files(settings: Settings) -> TlsFiles | None:
 def get_own_tls_files(
     services: Mapping[str, ServiceSettings],
 ) -> dict[str, TlsFiles | None]:
-    """Return the TLS files of the services that have their own."""
+    """Return the TLS files of the services that have a TLS setting of their own.
+
+    None means that the service is called without TLS. Services that are not in the
+    result use the common TLS settings.
+    """
     return {
         name: TlsFiles(
             ca_file=it.tls_ca_file,

@@ -1,4 +1,4 @@
-"""Readiness, health and gauges of a gateway process."""
+"""What a gateway process shows of itself: `/ready`, `/health` and its gauges."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -28,9 +28,9 @@ class GatewayStatus:
         mailboxes: the mailbox store.
         scheduler: runs the actors.
         background: the background tasks of the process.
-        services: watches the services.
-        live_services: the services that are called now.
-        contracts: takes up changes of the contracts.
+        services: checks regularly whether the services can be called.
+        live_services: has the generation of the contracts that are served.
+        contracts: loads changed contracts, and has the problems of refused ones.
     """
 
     def __init__(
@@ -57,15 +57,25 @@ class GatewayStatus:
         self._not_ready_reason = "starting"
 
     def report_started(self) -> None:
-        """Report as ready."""
+        """Show this process as ready, unless Telegram rejects all bot tokens.
+
+        Before this call it is shown as starting.
+        """
         self._not_ready_reason = ""
 
     def report_stopping(self) -> None:
-        """Report as not ready, so that no more updates are sent here."""
+        """Show from now on that this process is not ready.
+
+        A load balancer then sends no more updates to it.
+        """
         self._not_ready_reason = "stopping"
 
     def get_readiness(self) -> dict[str, Any]:
-        """Return whether Telegram's updates can be handled, and why not."""
+        """Return the body of `/ready`: whether this process can handle updates.
+
+        `reason` says why it cannot; it is empty if it can. `bot_api` is "failing" or
+        "ok" and does not affect `ready`.
+        """
         reason = self._not_ready_reason or (
             "" if self._bots.is_any_authorized else "bot token"
         )
@@ -78,7 +88,11 @@ class GatewayStatus:
         }
 
     def get_health(self) -> dict[str, Any]:
-        """Return the health of all components."""
+        """Return the body of `/health`: the state of all components.
+
+        `status` is "degraded" if the store, the Bot API or a background task fails, or
+        if `problems` lists something that an operator has to fix; otherwise "ok".
+        """
         failing = self._background.failing_tasks
         problems = self._list_problems()
         is_degraded = (
@@ -121,12 +135,12 @@ class GatewayStatus:
 def add_contract_gauges(
     metrics: Metrics, services: LiveServices, contracts: ContractWatcher
 ) -> None:
-    """Add the metrics of the contracts.
+    """Add the gauges that show which contracts are served, and whether any are refused.
 
     Args:
         metrics: the metrics to add them to.
-        services: the services that are called now.
-        contracts: takes up changes of the contracts.
+        services: has the digest and the generation of the contracts that are served.
+        contracts: knows whether changed contracts were refused.
     """
     metrics.add_labelled_gauge(
         "gateway_contracts_info",
@@ -149,15 +163,16 @@ def add_gauges(
     forged: Mapping[str, int],
     services: ServiceMonitor,
 ) -> None:
-    """Add the metrics of the components.
+    """Add the gauges of the Bot API, the mailboxes, the actors and the services.
 
     Args:
         metrics: the metrics to add them to.
         bot_api: the health of the Bot API.
         mailboxes: the mailbox store.
         scheduler: runs the actors.
-        forged: the numbers of forged entries in the store, by kind of entry.
-        services: watches the services.
+        forged: how many forged entries were found in the store, by kind of entry. The
+            mapping changes in place.
+        services: checks regularly whether the services can be called.
     """
     for name, description, read in (
         (
@@ -229,7 +244,13 @@ def add_gauges(
 def add_process_counters(
     metrics: ProcessMetrics, counts: ConnectionCounts, background: BackgroundTasks
 ) -> None:
-    """Add the counters that every process has, the supervisor included."""
+    """Add the counters that every process has, including the supervisor.
+
+    Args:
+        metrics: the metrics to add them to.
+        counts: the counts of HTTP connections and malformed requests.
+        background: the background tasks of the process, whose failures are counted.
+    """
     metrics.add_labelled_counter(
         "gateway_background_task_failures",
         "Failures of background tasks.",

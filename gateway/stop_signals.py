@@ -1,7 +1,7 @@
 """Receives the signals that ask a process to stop.
 
-Concurrency: one task inside the block of `receive_stop_signals`, which ends it. It does
-no more than to call a function that cannot wait.
+Concurrency: one task, which runs until the block of `receive_stop_signals` ends. It
+only calls a function, which must not block.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import anyio
 from gateway.background import BackgroundTasks
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""SIGHUP comes when the terminal is closed."""
+"""A process gets SIGHUP when its terminal is closed."""
 
 
 @contextlib.asynccontextmanager
@@ -25,12 +25,13 @@ async def receive_stop_signals(
     *,
     once: bool = False,
 ) -> AsyncIterator[None]:
-    """Call a function for each signal inside the block.
+    """Call a function when SIGTERM, SIGINT or SIGHUP arrives inside the block.
 
     Args:
         background: runs the task that receives the signals.
-        handle: the function.
-        once: call it for the first signal only; the second one ends the process.
+        handle: called with each signal. It must not block.
+        once: True to call it for the first signal only: the next one ends the process.
+            False to call it for every signal.
     """
     is_receiving = asyncio.Event()
     async with background.running(
