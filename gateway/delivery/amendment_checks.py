@@ -13,7 +13,7 @@ _MAX_REACTION_LENGTH = 16
 
 
 def check_amendment(request: AmendRequest) -> Iterator[Violation]:
-    """Yield what is wrong with an amendment, except for its handle."""
+    """Yield a violation for each wrong field of an Amend request, except its handle."""
     match request.WhichOneof("amendment"):
         case None:
             yield Violation("amendment", "needs edit, delete, pin, unpin or reaction")

@@ -1,6 +1,6 @@
-"""Finds out which service calls, by its token or its certificate.
+"""Finds out which service calls an rpc, by its token or its certificate.
 
-Concurrency: one background task looks for changes of the callers' file.
+Concurrency: one background task looks for changes of DELIVERY_CALLERS_FILE.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from gateway.domain.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 1.0
-"""The interval between looks at the files."""
+"""The interval at which the callers' file and the files of tokens are looked at."""
 
 _LOCAL_CALLER = Caller(name="local")
 """Everybody who can connect, where callers need not identify themselves."""
@@ -29,15 +29,18 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AnonymousAccess:
-    """Lets everybody in. The server listens on a loopback address then."""
+    """Accepts every caller, for a server on a loopback address without callers' file."""
 
     def authenticate(self, context: Context) -> Caller:
-        """Return the caller of an rpc, who has this machine."""
+        """Return the same caller, named "local", for every rpc."""
         return _LOCAL_CALLER
 
 
 class CertificateAccess:
-    """Lets everybody in who has a certificate that the client authority signed."""
+    """Accepts every caller whose certificate the client authority has signed.
+
+    gRPC checks the signature; this only reads the name in the certificate.
+    """
 
     def authenticate(self, context: Context) -> Caller:
         """Return the caller of an rpc, named by its certificate.
@@ -54,10 +57,10 @@ class CertificateAccess:
 
 
 class ListedAccess:
-    """Lets those in who are in the callers' file.
+    """Accepts the callers that DELIVERY_CALLERS_FILE lists.
 
     Args:
-        load: loads the file.
+        load: loads the file; called now and whenever it has changed.
 
     Raises:
         ConfigurationError: the file is invalid.
@@ -71,7 +74,7 @@ class ListedAccess:
         """The problems of a file that was refused; none if it was taken up."""
 
     def authenticate(self, context: Context) -> Caller:
-        """Return the caller of an rpc.
+        """Return the caller that the file lists with an rpc's certificate or token.
 
         Raises:
             RpcFailure: neither its certificate nor its token is in the file.
@@ -89,16 +92,20 @@ class ListedAccess:
         return caller
 
     async def watch(self) -> None:
-        """Load the file again whenever it, or a token's file, has changed."""
+        """Load the file again whenever it, or a token's file, has changed.
+
+        It looks every RELOAD_SECONDS and ends only by being cancelled.
+        """
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
             self.reload_if_changed()
 
     def reload_if_changed(self) -> None:
-        """Load the file again if it has changed. An invalid one changes nothing.
+        """Load the file again if it, or a token's file, has changed.
 
-        One that was refused is loaded at each look, because the file of a token may
-        appear later.
+        If the new contents are invalid, the problems are logged and the callers stay as
+        they were. It is then loaded at each look, because the missing file of a token
+        may appear later.
         """
         fingerprints = read_fingerprints(self._callers.files)
         if fingerprints == self._fingerprints and not self._problems:

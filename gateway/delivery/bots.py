@@ -10,11 +10,11 @@ from gateway.delivery.failures import RpcFailure, Violation
 
 
 class DeliveryBot(Struct, frozen=True, kw_only=True):
-    """A bot.
+    """A bot of this gateway, by which deliveries can be sent.
 
     Attributes:
         bot_id: Telegram's id of the bot.
-        name: its name in the settings; None if it has none.
+        name: its name in BOTS_FILE; None for the bot of TELEGRAM_BOT_TOKEN.
     """
 
     bot_id: int
@@ -22,7 +22,7 @@ class DeliveryBot(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> Sequence[str]:
-        """The words by which a request can name it."""
+        """The words by which a request can name the bot: its name and its id."""
         bot_id = str(self.bot_id)
         return (bot_id,) if self.name is None else (self.name, bot_id)
 
@@ -43,7 +43,7 @@ def find_bot(
         caller may use several bots.
 
     Raises:
-        RpcFailure: the caller may not use the bot, or none at all.
+        RpcFailure: the caller may not use this bot, or may not use any.
     """
     allowed = [bot for bot in bots if caller.may_use_bot(bot.names)]
     if not allowed:
@@ -59,12 +59,12 @@ def find_bot(
 
 
 def check_bot(bot: DeliveryBot | None, name: str, field: str) -> list[Violation]:
-    """Return what is wrong with the bot of a request.
+    """Return the violation of a request whose bot was not found; none if it was.
 
     Args:
-        bot: the bot that was found; None if there is none.
-        name: its name in the request.
-        field: the path of that field.
+        bot: the bot that `find_bot` returned.
+        name: the name or id of the bot in the request; may be empty.
+        field: the path of the field with the name, such as "recipient.bot".
     """
     if bot is not None:
         return []

@@ -1,4 +1,4 @@
-"""Lets bulk deliveries into the mailboxes of their recipients, at a limited rate.
+"""Puts bulk deliveries into the mailboxes of their recipients, at a limited rate.
 
 Bulk deliveries wait outside of the mailboxes, so that replies and other deliveries
 never wait behind them. One worker at a time has the lease of the pacer, so one budget
@@ -6,9 +6,9 @@ per bot is enough for all workers. Telegram allows a bot about 30 messages per s
 different chats, one per second to the same chat, and 20 per minute to the same group
 (Bot API, FAQ, "My bot is hitting limits").
 
-Concurrency: one background task per worker, `run`. A pacer that loses its lease stops
-within a second. For that time two pacers may run, but none lets in the same delivery
-twice.
+Concurrency: one background task per worker, `run`. A worker that loses the pacer's
+lease stops within a second. For that time two may put deliveries into mailboxes, but
+none is put there twice.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from gateway.domain.delivery_store import WaitingDelivery
 from gateway.domain.errors import StoreError
 
 MIN_TICK_SECONDS = 0.02
-"""The minimum interval between deliveries that are let in. At a higher rate, several
-are let in together."""
+"""The minimum interval at which deliveries are put into mailboxes. At a higher rate,
+several are put there at once."""
 
 IDLE_SECONDS = 1.0
-"""The interval at which this worker looks for the lease, and for bulk deliveries if
-there were none."""
+"""The interval at which this worker acquires or renews the pacer's lease, and looks for
+bulk deliveries if there were none."""
 
 MAX_LISTED = 1000
 """The maximum number of deliveries that are read ahead."""
@@ -39,34 +39,34 @@ PACER_LEASE_ID = -1
 
 
 class BulkStore(Protocol):
-    """The part of `DeliveryStore` that the pacer needs."""
+    """The part of `DeliveryStore` that the pacer needs; `BulkSource` has it too."""
 
     async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
-        """See `DeliveryStore`."""
+        """Return at most `limit` bulk deliveries that wait outside of the mailboxes."""
 
     async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
-        """See `DeliveryStore`."""
+        """Put a bulk delivery into its mailbox; return whether it was put there."""
 
 
 class PacerLease(Protocol):
-    """The lease that all workers compete for."""
+    """The lease that lets one worker at a time put bulk deliveries into mailboxes."""
 
     async def hold(self) -> bool:
         """Acquire or renew the lease. Return whether this worker has it."""
 
 
 class BulkPacer:
-    """The pacer of this worker.
+    """Puts bulk deliveries into mailboxes while this worker has the pacer's lease.
 
     Args:
-        store: the bulk deliveries.
-        lease: decides which worker lets them in.
+        store: the waiting bulk deliveries.
+        lease: decides which worker puts them into mailboxes.
         rate: the maximum number of deliveries per second and bot.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
 
     Attributes:
-        entered: the number of deliveries that this worker has let in.
+        entered: the number of deliveries that this worker has put into mailboxes.
     """
 
     def __init__(
@@ -93,7 +93,10 @@ class BulkPacer:
         """When the next bulk delivery may enter a mailbox, by ordering key."""
 
     async def run(self) -> None:
-        """Let bulk deliveries in until this is cancelled."""
+        """Put bulk deliveries into mailboxes until this is cancelled.
+
+        While the store does not answer, it is asked again after IDLE_SECONDS.
+        """
         while True:
             is_active = False
             try:

@@ -12,7 +12,10 @@ MAX_PARAMETERS_BYTES = 64 * 2**10
 
 
 def check_call(request: CallRequest) -> Iterator[Violation]:
-    """Yield what is wrong with the method and the parameters of a Call."""
+    """Yield a violation for a wrong method or wrong parameters of a Call request.
+
+    Whether the method is allowed is not checked here.
+    """
     if not request.method:
         yield Violation("method", "is empty")
     problem = _find_parameters_problem(request.parameters_json)

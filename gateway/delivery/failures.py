@@ -29,11 +29,12 @@ class Violation(Struct, frozen=True):
 
 
 class RpcFailure(Exception):
-    """The failure of an rpc, as the caller gets it.
+    """An rpc fails with this status, which the caller gets.
 
     Attributes:
         code: the status code.
-        message: for people. It never contains a text, name, token or secret.
+        message: the status message, for people. It never contains a text, name, token
+            or secret.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class RpcFailure(Exception):
         self._details = details
 
     def build_trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
-        """Return the metadata that carries the details."""
+        """Return the gRPC trailers with the details; empty if there are none."""
         if self._details is None:
             return ()
         packed = Any()
@@ -56,7 +57,12 @@ class RpcFailure(Exception):
 
 
 def build_invalid_argument(violations: Iterable[Violation]) -> RpcFailure:
-    """Return the failure of a request with wrong fields; it names all of them."""
+    """Return the failure of a request with wrong fields.
+
+    Args:
+        violations: at least one. The message has the first, the details have all, or
+            as many as fit.
+    """
     bad_request = BadRequest()
     found = list(violations)
     for violation in found[:_MAX_VIOLATIONS]:
@@ -75,7 +81,12 @@ def build_invalid_argument(violations: Iterable[Violation]) -> RpcFailure:
 
 
 def build_resource_exhausted(message: str, retry_seconds: float) -> RpcFailure:
-    """Return the failure of a request that the caller may repeat later."""
+    """Return the failure of a request that the caller may repeat later.
+
+    Args:
+        message: the status message.
+        retry_seconds: the time after which to repeat it, which the details contain.
+    """
     delay = Duration()
     delay.FromNanoseconds(int(retry_seconds * 1e9))
     return RpcFailure(

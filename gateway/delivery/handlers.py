@@ -1,6 +1,7 @@
-"""Turns the rpcs into gRPC handlers: identity, size, decoding, failures, metrics.
+"""Makes gRPC handlers of the rpcs of the Delivery and Broadcast services.
 
-A caller is identified before its request is received.
+A handler identifies the caller before it receives the request, limits the size of the
+request, decodes it, turns exceptions into statuses, and records the rpc for metrics.
 """
 
 import asyncio
@@ -66,13 +67,13 @@ _SEND_UPLOAD_PATH = (
 
 
 class DeliveryHandlers:
-    """The handlers of the rpcs.
+    """The gRPC handlers of the Delivery and Broadcast services.
 
     Args:
-        rpcs: the rpcs for deliveries.
-        broadcasts: the rpcs for broadcasts.
-        access: finds out who calls.
-        observe: records each rpc.
+        rpcs: carries out the rpcs for deliveries.
+        broadcasts: carries out the rpcs for broadcasts.
+        access: identifies the caller of each rpc.
+        observe: called at the end of each rpc, also of a failed or cancelled one.
     """
 
     def __init__(
@@ -110,10 +111,13 @@ class DeliveryHandlers:
                 BROADCAST_SERVICE_NAME, self._bind_broadcasts(broadcasts)
             ),
         )
-        """The handlers for a server."""
+        """The handlers to add to a gRPC server."""
 
     async def drain(self) -> None:
-        """Wait until all received requests are handled and all deliveries stored."""
+        """Wait until all received requests are handled and their deliveries are stored.
+
+        Requests that are still being received are not waited for.
+        """
         await self._idle.wait()
         await self._drain_puts()
 

@@ -20,10 +20,11 @@ from gateway.delivery.failures import Violation
 from gateway.domain.reply_limits import MAX_BUTTONS, MAX_MEDIA, MAX_TEXT
 
 MAX_MESSAGES = 10
-"""Messages of one delivery."""
+"""The maximum number of messages of one delivery."""
 
 MAX_UPLOAD_BYTES = 50 * 10**6
-"""Bytes of one file that the gateway sends to Telegram (Bot API, Sending files)."""
+"""The maximum size of a file that the gateway sends to Telegram (Bot API, Sending
+files)."""
 
 _MAX_CALLBACK_DATA_BYTES = 1024
 
@@ -33,7 +34,7 @@ _MEDIA_TYPES = frozenset(MediaType.values())
 
 
 def check_messages(messages: list[OutgoingMessage]) -> Iterator[Violation]:
-    """Yield what is wrong with the messages of a Send."""
+    """Yield a violation for each wrong field of the messages of a Send request."""
     if not 1 <= len(messages) <= MAX_MESSAGES:
         yield Violation("messages", f"needs 1 to {MAX_MESSAGES} messages")
     for index, message in enumerate(messages[:MAX_MESSAGES]):
@@ -44,11 +45,11 @@ def check_messages(messages: list[OutgoingMessage]) -> Iterator[Violation]:
 
 
 def check_message(message: OutgoingMessage, path: str) -> Iterator[Violation]:
-    """Yield what is wrong with a message, except for `edit`.
+    """Yield a violation for each wrong field of a message, except for `edit`.
 
     Args:
         message: the message.
-        path: the path of the message in its request.
+        path: the path of the message in its request, such as "messages[0]".
     """
     text, media_count = message.text, len(message.media)
     if not media_count and not text.strip():

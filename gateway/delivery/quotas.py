@@ -22,14 +22,14 @@ class _Bucket(Struct):
 
 
 class CallerQuotas:
-    """The quotas of all callers in this process.
+    """Limits how many deliveries each caller may ask this process for.
 
-    gRPC distributes connections and not calls among workers, so each worker grants an
-    equal part of the rate, and a burst of at least one.
+    The workers do not share their counts: each grants an equal part of the rate of a
+    quota and of its burst, but a burst of at least one.
 
     Args:
-        workers: the number of workers that share the quotas.
-        uptime: returns seconds that never go backwards.
+        workers: the number of workers of the gateway.
+        uptime: returns the seconds of a monotonic clock.
     """
 
     def __init__(self, workers: int, uptime: Callable[[], float]) -> None:
@@ -38,10 +38,15 @@ class CallerQuotas:
         self._buckets: dict[str, _Bucket] = {}
 
     def take(self, caller: str, quota: Quota) -> float:
-        """Count a delivery of a caller.
+        """Count one delivery (or broadcast) of a caller if its quota allows that.
+
+        Args:
+            caller: the name of the caller.
+            quota: the quota of the caller. If it has changed, the count starts anew.
 
         Returns:
-            0 if the quota allows it, otherwise the seconds until it would.
+            0 if the quota allows the delivery. Otherwise nothing was counted, and it is
+            the number of seconds until the quota would allow it.
         """
         now = self._uptime()
         rate = quota.per_second / self._workers

@@ -10,11 +10,13 @@ logger = logging.getLogger(__name__)
 
 
 class RecipientFinder:
-    """Finds users by their internal ids.
+    """Finds the Telegram ids of users by their internal user ids.
 
     Args:
-        index: the users who have had a session.
-        ask: asks a service for a user who is not in the index; raises ServiceError.
+        index: has the users for whom a session was resolved before.
+        ask: asks a service for a user who is not in the index. Called with the id of
+            the bot and the internal user id; returns None if the service does not know
+            the user, or no service can be asked; raises ServiceError.
     """
 
     def __init__(
@@ -27,6 +29,8 @@ class RecipientFinder:
 
     async def find(self, bot_id: int, internal_user_id: str) -> int | None:
         """Return Telegram's id of a user of a bot, or None if nobody knows it.
+
+        An id that a service returned is stored in the index.
 
         Raises:
             StoreUnavailable: the store does not answer.

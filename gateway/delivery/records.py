@@ -19,11 +19,11 @@ def get_bot_id(record: DeliveryRecord) -> int:
 
 
 def build_status(record: DeliveryRecord, handles: MessageHandles) -> DeliveryStatus:
-    """Build the status of a delivery.
+    """Build the status message that callers get of a delivery.
 
     Args:
         record: the record of the delivery.
-        handles: signs the handles of the sent messages.
+        handles: makes the signed handles by which callers can change sent messages.
     """
     bot_id = get_bot_id(record)
     return DeliveryStatus(
@@ -46,7 +46,7 @@ def _build_message(bot_id: int, part: SentPart, handles: MessageHandles) -> Sent
 
 
 def build_time(seconds: float) -> Timestamp:
-    """Return a time that is given as seconds since the epoch."""
+    """Return the protobuf Timestamp of a time in seconds since the epoch."""
     time = Timestamp()
     time.FromNanoseconds(int(seconds * 1e6) * 1000)
     return time

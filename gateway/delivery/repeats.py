@@ -1,9 +1,9 @@
 """Finds the deliveries of repeated requests that would be refused if they were new.
 
-A caller repeats a request until it gets an answer. Meanwhile the time of the request
-may be over, its bot or its method may be gone, or the quota used up. If the first
-attempt has stored the delivery, a refusal would make the caller take a success for a
-failure.
+A caller repeats a request until it gets an answer. Meanwhile the `expire_time` of the
+request may have passed, its bot may be removed, its method may be forbidden, or the
+quota may be used up. If an earlier attempt has stored the delivery, a refusal would
+make the caller believe that it failed.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ class RepeatedRequests:
     """Looks up the deliveries of requests by their idempotency keys.
 
     Args:
-        get_delivery: returns the record of a delivery.
+        get_delivery: returns the record of a delivery, or None if there is none.
     """
 
     def __init__(
@@ -34,13 +34,29 @@ class RepeatedRequests:
         caller and of the bot; only bots that existed are in it."""
 
     def remember_bot(self, caller: str, name: str, bot_id: int) -> None:
-        """Remember which bot a caller means by a name."""
+        """Remember which bot a caller means by a name, in case the bot is removed.
+
+        Args:
+            caller: the name of the caller.
+            name: the name or id of the bot in a request; may be empty.
+            bot_id: the id of the bot.
+        """
         self._bot_ids[caller, name] = bot_id
 
     async def find(
         self, kind: DeliveryKind, caller: str, bot_name: str, request: AnyRequest
     ) -> str | None:
-        """Return the id of the delivery that the same request made, or None.
+        """Return the id of the delivery that an earlier attempt of a request stored.
+
+        Args:
+            kind: the kind of the request.
+            caller: the name of the caller.
+            bot_name: the name or id of the bot in the request; may be empty.
+            request: the request.
+
+        Returns:
+            The id; None if there is no such delivery, if the idempotency key was used
+            with another request, or if the bot is unknown.
 
         Raises:
             StoreUnavailable: the store does not answer.

@@ -1,4 +1,4 @@
-"""Reports the ends of deliveries to the service that wants to know them.
+"""Reports how deliveries ended to the service that has a route for such reports.
 
 One worker at a time has the lease for reports, and sends the oldest ones in batches.
 A report is removed only after the service has received it, so it may arrive twice: the
@@ -26,42 +26,43 @@ MAX_REPORTS = 100
 """The maximum number of reports in a batch: see `botgateway.route.v1.Route.report`."""
 
 INTERVAL_SECONDS = 1.0
-"""The interval at which this worker looks for the lease and for reports. Shorter than
-the lease, which each look renews."""
+"""The interval at which this worker acquires or renews the lease for reports, and looks
+for reports. It is shorter than the lease lasts."""
 
 MAX_PAUSE_SECONDS = 60.0
-"""The maximum pause after failures of the service."""
+"""The maximum pause after failures of the service; the pause doubles with each."""
 
 REPORT_LEASE_ID = 0
 """The id of the lease for reports among the leases for polling: no bot has it."""
 
 
 class ReportStore(Protocol):
-    """The part of `DeliveryStore` that reports need."""
+    """The part of `DeliveryStore` with the reports that were not received yet."""
 
     async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
-        """See `DeliveryStore`."""
+        """Return the oldest reports, at most `limit`, without removing them."""
 
     async def confirm_reports(self, reports: Sequence[DeliveryRecord]) -> None:
-        """See `DeliveryStore`."""
+        """Remove reports that a service has received."""
 
 
 class ReportLease(Protocol):
-    """The lease that all workers compete for."""
+    """The lease that lets one worker at a time send reports."""
 
     async def hold(self) -> bool:
         """Acquire or renew the lease. Return whether this worker has it."""
 
 
 class DeliveryReporter:
-    """Sends the reports of this worker.
+    """Sends reports while this worker has the lease for reports.
 
     Args:
-        store: the reports.
+        store: the reports of all workers.
         send: sends a batch to the service; raises ServiceError.
-        handles: signs the handles of sent messages.
+        handles: makes the signed handles of sent messages.
         lease: decides which worker sends.
-        has_receiver: returns whether any service wants reports now.
+        has_receiver: returns whether any service has a route for reports now. If none
+            has, the reports stay in the store.
         sleep: waits for a number of seconds.
     """
 
@@ -83,7 +84,11 @@ class DeliveryReporter:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Send reports until this is cancelled."""
+        """Send reports until this is cancelled.
+
+        A batch that the service does not receive is sent again after a pause. While the
+        store does not answer, it is asked again after INTERVAL_SECONDS.
+        """
         pause = INTERVAL_SECONDS
         while True:
             try:

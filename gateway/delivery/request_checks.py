@@ -40,7 +40,7 @@ AnyRequest = SendRequest | AmendRequest | CallRequest
 
 
 def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:
-    """Yield what is wrong with the fields that all requests for deliveries have.
+    """Yield a violation for each wrong field among those that all deliveries have.
 
     Args:
         request: the request.
@@ -58,7 +58,7 @@ def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:
 
 
 def check_idempotency_key(key: str) -> Iterator[Violation]:
-    """Yield what is wrong with an idempotency key."""
+    """Yield a violation if an idempotency key is empty, too long or not printable."""
     if not _is_key(key, MAX_KEY_LENGTH):
         yield Violation(
             "idempotency_key", f"needs 1 to {MAX_KEY_LENGTH} printable ASCII characters"
@@ -66,7 +66,7 @@ def check_idempotency_key(key: str) -> Iterator[Violation]:
 
 
 def check_recipient(recipient: Recipient) -> Iterator[Violation]:
-    """Yield what is wrong with a recipient, except for its bot."""
+    """Yield a violation for each wrong field of a recipient, except for its bot."""
     match recipient.WhichOneof("target"):
         case None:
             yield Violation(

@@ -1,8 +1,9 @@
 """Receives requests, and limits how many large ones are in memory.
 
 gRPC does not say how large a request is before it has been received, so each rpc needs
-a slot for that. One with a large request keeps it until the end. An rpc without a slot
-waits: HTTP/2 then lets its client send no more than a small window.
+one of a limited number of slots to receive its request. An rpc with a large request
+keeps its slot until it ends. An rpc without a slot waits: HTTP/2 then lets its client
+send no more than a small window.
 
 Concurrency: one event loop. Each rpc waits for its slots in its own task.
 """
@@ -31,7 +32,7 @@ RECEIVE_SECONDS = 60.0
 
 
 class RequestReceiver:
-    """Receives the requests of this process."""
+    """Limits how many requests this process receives at the same time."""
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(MAX_RECEIVED)
@@ -40,7 +41,11 @@ class RequestReceiver:
         )
 
     def reserve(self, caller: str) -> "ReceiveSlot":
-        """Return a slot for a request of a caller, to be entered."""
+        """Return a slot for a request of a caller; entering it waits until it is free.
+
+        Args:
+            caller: the name of the caller.
+        """
         of_caller = self._slots_of_callers.get(caller)
         if of_caller is None:
             of_caller = asyncio.Semaphore(MAX_RECEIVED_OF_CALLER)
@@ -49,11 +54,11 @@ class RequestReceiver:
 
 
 class ReceiveSlot:
-    """A place for one request, as a context manager.
+    """The permission to receive one request inside an `async with` block.
 
     Args:
-        of_caller: the slots of the caller.
-        in_all: the slots of this process.
+        of_caller: counts the free slots of the caller.
+        in_all: counts the free slots of this process.
     """
 
     __slots__ = ("_held", "_in_all", "_of_caller")
@@ -75,14 +80,14 @@ class ReceiveSlot:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Release the slot if the request was large."""
+        """Free the slot, unless it was freed because the request was small."""
         self._release()
 
     async def receive(self, context: Context) -> bytes:
-        """Receive the request of an rpc.
+        """Receive the only request of an rpc; free the slot if the request is small.
 
         Raises:
-            RpcFailure: there is none, or it takes too long.
+            RpcFailure: there is none, or it takes longer than RECEIVE_SECONDS.
         """
         content = await self.receive_next(context)
         if content is None:
@@ -90,10 +95,13 @@ class ReceiveSlot:
         return content
 
     async def receive_next(self, context: Context) -> bytes | None:
-        """Receive the next request of a stream; return None at its end.
+        """Receive the next request of a stream; free the slot if the request is small.
+
+        Returns:
+            The bytes of the request, or None at the end of the stream.
 
         Raises:
-            RpcFailure: it takes too long.
+            RpcFailure: the request takes longer than RECEIVE_SECONDS.
         """
         try:
             async with asyncio.timeout(RECEIVE_SECONDS):

@@ -17,7 +17,8 @@ from gateway.domain.delivery import (
 )
 
 DEFAULT_LIFE_SECONDS = 86400.0
-"""How long after its time a delivery may be sent, unless the caller says otherwise."""
+"""How many seconds after its `not_before`, or else its acceptance, a delivery expires,
+unless the request has an `expire_time`."""
 
 _REPORTS = {
     delivery_pb2.ReportPolicy.Value(f"REPORT_POLICY_{it.upper()}"): it
@@ -26,7 +27,10 @@ _REPORTS = {
 
 
 def serialize_request(request: AnyRequest) -> bytes:
-    """Return the bytes of a request, which are the same whoever serialized it."""
+    """Return the bytes of a request, which are the same for equal requests.
+
+    So a repeated request has the same fingerprint whatever protobuf library sent it.
+    """
     return request.SerializeToString(deterministic=True)
 
 

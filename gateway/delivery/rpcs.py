@@ -1,4 +1,8 @@
-"""The rpcs of the Delivery service.
+"""The rpcs of the Delivery service, without gRPC: `handlers.py` calls them.
+
+Every rpc raises RpcFailure with the status for the caller, StoreUnavailable if the
+store does not answer, and ServiceError if the service that knows the recipient fails.
+In the last two cases the caller may repeat the same request.
 
 Concurrency: each rpc is a task of gRPC, which cancels it if its client gives up. A
 delivery is therefore stored in a task of its own: a put that was cancelled could leave
@@ -56,36 +60,40 @@ from gateway.domain.errors import IdempotencyKeyReused
 from gateway.domain.message_handles import MessageHandle, MessageHandles
 
 FULL_MAILBOX_RETRY_SECONDS = 5.0
-"""When a caller may try again if the recipient's mailbox is full."""
+"""How many seconds a caller has to wait if the recipient's mailbox is full."""
 
 Enqueue = Callable[[Delivery], Awaitable[DeliveryPutResult]]
 """Stores a delivery, and starts an actor for its mailbox if possible."""
 
 
 FindRecipient = Callable[[int, str], Awaitable[int | None]]
-"""Finds the Telegram user of a bot by the internal id: see `RecipientIndex`."""
+"""Returns Telegram's id of a user, or None if nobody knows it, for the id of a bot and
+an internal user id."""
 
 
 class DeliveryRecords(Protocol):
     """The part of `DeliveryStore` that the rpcs use."""
 
     async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """See `DeliveryStore`."""
+        """Return the record of a delivery, or None if there is none."""
 
     async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """See `DeliveryStore`."""
+        """Cancel a delivery if nobody has begun to send it, and return its record.
+
+        See `DeliveryStore.cancel_delivery`.
+        """
 
 
 class DeliveryRpcs:
-    """The rpcs, for callers whose identity is known.
+    """Carries out the rpcs of the Delivery service for callers that were identified.
 
     Args:
-        enqueue: stores deliveries.
-        records: the records of deliveries.
+        enqueue: stores a delivery, and starts an actor for its mailbox if possible.
+        records: returns and cancels stored deliveries.
         find_recipient: finds users by their internal ids.
         list_bots: returns the bots of this gateway, which may change.
-        quotas: limits the callers.
-        handles: signs the handles of sent messages.
+        quotas: limits how many deliveries a caller may ask for.
+        handles: makes and reads the signed handles of sent messages.
         call_methods: the methods of the Bot API that services may call.
         now: returns the seconds since the epoch.
     """
@@ -114,7 +122,16 @@ class DeliveryRpcs:
         self._puts: set[asyncio.Task[DeliveryPutResult]] = set()
 
     async def send(self, caller: Caller, request: SendRequest) -> SendResponse:
-        """Send messages to a user or to a chat."""
+        """Store a delivery that sends messages to a user or to a chat.
+
+        It is sent later, by an actor. If the same request was stored before, nothing is
+        stored, and the response says so.
+
+        Raises:
+            RpcFailure: the request is invalid or not permitted, its recipient is
+                unknown, its idempotency key was used with another request, the quota is
+                used up, or the mailbox is full.
+        """
         delivery_id, is_repeated = await self._accept(
             DeliveryKind.SEND,
             caller,
@@ -125,7 +142,11 @@ class DeliveryRpcs:
         return SendResponse(delivery_id=delivery_id, is_repeated=is_repeated)
 
     async def amend(self, caller: Caller, request: AmendRequest) -> AmendResponse:
-        """Change a message that was sent before."""
+        """Store a delivery that changes a message which was sent before.
+
+        Raises:
+            RpcFailure: as for `send`.
+        """
         handle = self._handles.decode(request.handle)
         delivery_id, is_repeated = await self._accept(
             DeliveryKind.AMEND,
@@ -137,7 +158,11 @@ class DeliveryRpcs:
         return AmendResponse(delivery_id=delivery_id, is_repeated=is_repeated)
 
     async def call(self, caller: Caller, request: CallRequest) -> CallResponse:
-        """Call a method of the Bot API."""
+        """Store a delivery that calls a method of the Bot API for a chat.
+
+        Raises:
+            RpcFailure: as for `send`; or the method is not in DELIVERY_CALL_METHODS.
+        """
         delivery_id, is_repeated = await self._accept(
             DeliveryKind.CALL,
             caller,
@@ -148,7 +173,13 @@ class DeliveryRpcs:
         return CallResponse(delivery_id=delivery_id, is_repeated=is_repeated)
 
     async def get(self, caller: Caller, request: GetRequest) -> GetResponse:
-        """Return the state of a delivery."""
+        """Return the state of a delivery of the same caller.
+
+        The request has either its id, or its bot and its idempotency key.
+
+        Raises:
+            RpcFailure: the request is invalid, or there is no such delivery.
+        """
         if bool(request.delivery_id) == bool(request.idempotency_key):
             raise build_invalid_argument(
                 [Violation("delivery_id", "set either it or idempotency_key")]
@@ -165,7 +196,11 @@ class DeliveryRpcs:
         return GetResponse(status=build_status(record, self._handles))
 
     async def cancel(self, caller: Caller, request: CancelRequest) -> CancelResponse:
-        """Cancel a delivery of which nothing was sent yet."""
+        """Cancel a delivery of the same caller of which nothing was sent yet.
+
+        Raises:
+            RpcFailure: there is no such delivery, or it has begun or ended.
+        """
         if not request.delivery_id:
             raise build_invalid_argument([Violation("delivery_id", "is empty")])
         await self._get_record(caller, request.delivery_id)
@@ -180,7 +215,10 @@ class DeliveryRpcs:
         return CancelResponse(status=build_status(record, self._handles))
 
     async def drain(self) -> None:
-        """Wait until all deliveries of cancelled rpcs are stored."""
+        """Wait until all deliveries that are being stored are stored.
+
+        This includes deliveries whose rpc was cancelled meanwhile.
+        """
         if self._puts:
             await asyncio.wait(self._puts)
 

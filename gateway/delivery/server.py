@@ -34,7 +34,7 @@ class ServerAddress(Struct, frozen=True, kw_only=True):
     Attributes:
         host: the address to listen on.
         port: the port to listen on.
-        shares_port: whether other processes of this gateway listen on it, too.
+        shares_port: whether other workers of this gateway listen on this port, too.
         tls: the TLS files; None for no encryption.
     """
 
@@ -51,12 +51,15 @@ async def serve_deliveries(
     *,
     drain_seconds: float,
 ) -> AsyncIterator[None]:
-    """Serve the Delivery service inside the block; finish running rpcs at its end.
+    """Serve the Delivery and Broadcast services inside the block.
+
+    At the end of the block no new rpcs are accepted, and running ones are finished.
 
     Args:
         address: where to listen.
         handlers: the handlers of the rpcs.
-        drain_seconds: how long running rpcs may take at the end.
+        drain_seconds: how long running rpcs may take at the end of the block; after
+            that they are cancelled.
 
     Raises:
         ConfigurationError: a TLS file is invalid, or the port is not available.

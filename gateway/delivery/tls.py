@@ -10,7 +10,7 @@ from gateway.domain.errors import ConfigurationError
 
 
 class ServerTls(Struct, frozen=True, kw_only=True):
-    """The paths of PEM files.
+    """The PEM files with which the server of the Delivery service uses TLS.
 
     Attributes:
         certificate_file: the server's certificate chain.
@@ -25,7 +25,7 @@ class ServerTls(Struct, frozen=True, kw_only=True):
 
 
 def find_tls_problems(tls: ServerTls) -> list[str]:
-    """Return what is wrong with the files.
+    """Return a line for each problem of the files; none if gRPC can use them.
 
     gRPC accepts invalid files and refuses every connection later, so Python's `ssl`
     module validates them first.
@@ -52,10 +52,10 @@ def find_tls_problems(tls: ServerTls) -> list[str]:
 
 
 def load_credentials(tls: ServerTls) -> grpc.ServerCredentials:
-    """Read the files.
+    """Read the files, and return credentials for a gRPC server.
 
     Raises:
-        ConfigurationError: they are invalid; it has all problems.
+        ConfigurationError: the files are invalid; it has all problems.
     """
     problems = find_tls_problems(tls)
     if problems:

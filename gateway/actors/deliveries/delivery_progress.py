@@ -57,7 +57,7 @@ class DeliveryProgress(Struct):
         self.is_begun = self.is_repeating = self.is_in_doubt = False
 
     def end_sent(self) -> DeliveryResult:
-        """Return the result after the last call: SENT, or DOUBTFUL after a skipped one."""
+        """Return the result after the last call: SENT, or DOUBTFUL after a skip."""
         if self.was_skipped:
             return self.end(DeliveryState.DOUBTFUL, "response_lost")
         return self.end(DeliveryState.SENT)

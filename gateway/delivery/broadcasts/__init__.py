@@ -1,1 +1,1 @@
-"""Broadcasts: the rpcs, and what lets the deliveries for recipients in."""
+"""Broadcasts: the rpcs, and the source of the deliveries for their recipients."""

@@ -1,8 +1,8 @@
-"""All that the pacer lets in: bulk deliveries, and the recipients of broadcasts.
+"""Lists what the pacer puts into mailboxes: bulk deliveries and those of broadcasts.
 
-Concurrency: one pacer calls it, in one task. A worker that has lost the lease of the
-pacer may call it for another second. A recipient enters once all the same, and all
-other steps may be repeated.
+Concurrency: the pacer calls it, in one task. A worker that has lost the pacer's lease
+may call it for another second. Even then the delivery for a recipient is put into a
+mailbox only once, and everything else may be repeated.
 """
 
 from collections import Counter
@@ -28,19 +28,20 @@ ItemT = TypeVar("ItemT")
 
 
 class BulkSource:
-    """Lists and enters what the pacer lets in, and closes broadcasts that are done.
+    """Lists waiting deliveries for the pacer, and puts them into their mailboxes.
+
+    It also ends broadcasts that have no recipients left.
 
     Args:
         deliveries: the bulk deliveries.
         broadcasts: the broadcasts and their recipients.
-        enter: puts the delivery for a recipient into its mailbox.
-        read_ahead: how many recipients of a broadcast to list at once. Those who are
-            listed have still to be let in.
+        enter: puts the delivery for a recipient of a broadcast into its mailbox.
+        read_ahead: how many recipients of a broadcast to list at once.
         now: returns the seconds since the epoch.
 
     Attributes:
-        open_counts: the number of open broadcasts by state, as this worker saw them
-            last as the pacer.
+        open_counts: the number of unfinished broadcasts by state, when this worker last
+            listed them.
     """
 
     def __init__(
@@ -61,7 +62,17 @@ class BulkSource:
         self.open_counts: Counter[str] = Counter()
 
     async def list_bulk_deliveries(self, limit: int) -> Sequence[WaitingDelivery]:
-        """Return what waits: one of each broadcast and one bulk delivery in turn."""
+        """Return waiting deliveries: in turn a bulk delivery and one of each broadcast.
+
+        Before that, the waiting recipients of cancelled and expired broadcasts are
+        dropped, and broadcasts without recipients in progress are completed.
+
+        Args:
+            limit: the maximum number of deliveries.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
         queues = [await self._deliveries.list_bulk_deliveries(limit)]
         open_broadcasts = await self._broadcasts.list_open_broadcasts()
         self.open_counts = Counter(it.value for it in open_broadcasts.values())
@@ -72,7 +83,18 @@ class BulkSource:
         return list(_take_turns(queues))[:limit]
 
     async def enter_bulk_delivery(self, waiting: WaitingDelivery) -> bool:
-        """Put a delivery into its mailbox, unless its broadcast was stopped."""
+        """Put a delivery into its mailbox, unless its broadcast is not running.
+
+        Args:
+            waiting: a delivery that `list_bulk_deliveries` returned.
+
+        Returns:
+            Whether it was put there. It was not if the mailbox is full, or if the
+            delivery does not wait any more.
+
+        Raises:
+            StoreError: the store does not answer, and the delivery is of a broadcast.
+        """
         if waiting.delivery is None:
             return await self._deliveries.enter_bulk_delivery(waiting)
         states = await self._broadcasts.list_open_broadcasts()

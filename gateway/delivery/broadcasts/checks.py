@@ -19,17 +19,23 @@ from gateway.delivery.request_checks import (
 )
 
 MAX_MESSAGE_BYTES = 64 * 1024
-"""The size of a message, of which each delivery has a copy."""
+"""The maximum size of a broadcast's message, which the store copies per delivery."""
 
 MAX_IDS = 10_000
-"""The number of recipients in one message of a stream."""
+"""The maximum number of recipients in one request of the stream of AddRecipients."""
 
 TIME_OVER = Violation("expire_time", "is over")
-"""What is wrong with a request whose time is over. A repeated one may be late."""
+"""The violation of a request whose `expire_time` is past. If the broadcast was created
+by an earlier attempt, its repetition is accepted nevertheless."""
 
 
 def check_broadcast(request: CreateBroadcastRequest, now: float) -> Iterator[Violation]:
-    """Yield what is wrong with a new broadcast, except for its bot."""
+    """Yield a violation for each wrong field of a new broadcast, except its bot.
+
+    Args:
+        request: the request.
+        now: seconds since the epoch.
+    """
     if request.message.edit:
         yield Violation("message.edit", "is not allowed here")
     yield from check_message(request.message, "message")
@@ -44,7 +50,7 @@ def check_broadcast(request: CreateBroadcastRequest, now: float) -> Iterator[Vio
 
 
 def check_recipients(request: AddRecipientsRequest) -> Iterator[Violation]:
-    """Yield what is wrong with a message of AddRecipients."""
+    """Yield a violation for each wrong field of one request of AddRecipients."""
     if len(request.telegram_user_ids) + len(request.chat_ids) > MAX_IDS:
         yield Violation("telegram_user_ids", f"more than {MAX_IDS} ids in one message")
     if not all(0 < it < MAX_TELEGRAM_ID for it in request.telegram_user_ids):

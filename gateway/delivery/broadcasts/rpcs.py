@@ -1,4 +1,8 @@
-"""The rpcs of the Broadcast service."""
+"""The rpcs of the Broadcast service, without gRPC: `handlers.py` calls them.
+
+Every rpc raises RpcFailure with the status for the caller, and StoreUnavailable if the
+store does not answer. A broadcast is found by the service that created it only.
+"""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
@@ -54,20 +58,20 @@ from gateway.domain.delivery import DeliveryState
 from gateway.domain.errors import IdempotencyKeyReused
 
 DEFAULT_LIFE_SECONDS = 7 * 86400.0
-"""How long after its creation a broadcast may be sent, unless the caller says so."""
+"""How many seconds after its creation a broadcast expires, unless the request says."""
 
 DEFAULT_FAILURES = 1000
 MAX_FAILURES = 20_000
-"""The numbers of failures that are listed."""
+"""How many failures ListBroadcastFailures returns by default, and at most."""
 
 
 class BroadcastRpcs:
-    """The rpcs, for callers whose identity is known.
+    """Carries out the rpcs of the Broadcast service for callers that were identified.
 
     Args:
-        store: the broadcasts.
+        store: stores the broadcasts and their recipients.
         list_bots: returns the bots of this gateway, which may change.
-        quotas: limits the callers.
+        quotas: limits how many broadcasts a caller may create.
         now: returns the seconds since the epoch.
     """
 
@@ -87,7 +91,12 @@ class BroadcastRpcs:
     async def create(
         self, caller: Caller, request: CreateBroadcastRequest
     ) -> CreateBroadcastResponse:
-        """Create a broadcast without recipients."""
+        """Store a broadcast as a draft without recipients, unless it was stored before.
+
+        Raises:
+            RpcFailure: the request is invalid, the caller may not use the bot or has
+                used up its quota, or the idempotency key was used with another request.
+        """
         now = self._now()
         bot = find_bot(self._list_bots(), caller, request.bot)
         violations = [
@@ -121,7 +130,15 @@ class BroadcastRpcs:
     async def add_recipients(
         self, caller: Caller, requests: AsyncIterator[AddRecipientsRequest]
     ) -> AddRecipientsResponse:
-        """Add recipients to a broadcast that was not started."""
+        """Add recipients, who come in a stream, to a broadcast that was not started.
+
+        Each request of the stream is stored when it arrives. After a failure the
+        earlier ones stay stored, and may be sent again.
+
+        Raises:
+            RpcFailure: a request is invalid, there is no such broadcast, it was started
+                or cancelled, or it would have too many recipients.
+        """
         broadcast_id = ""
         added = 0
         async for request in requests:
@@ -140,7 +157,12 @@ class BroadcastRpcs:
     async def start(
         self, caller: Caller, request: StartBroadcastRequest
     ) -> StartBroadcastResponse:
-        """Start a broadcast."""
+        """Start to send a broadcast; no change if it is running.
+
+        Raises:
+            RpcFailure: there is no such broadcast, or it is neither a draft nor
+                running.
+        """
         status = await self._change(
             caller,
             request.broadcast_id,
@@ -152,7 +174,13 @@ class BroadcastRpcs:
     async def pause(
         self, caller: Caller, request: PauseBroadcastRequest
     ) -> PauseBroadcastResponse:
-        """Pause a running broadcast."""
+        """Pause a running broadcast: recipients who wait get nothing until `resume`.
+
+        No change if it is paused.
+
+        Raises:
+            RpcFailure: there is no such broadcast, or it is neither running nor paused.
+        """
         status = await self._change(
             caller,
             request.broadcast_id,
@@ -164,7 +192,11 @@ class BroadcastRpcs:
     async def resume(
         self, caller: Caller, request: ResumeBroadcastRequest
     ) -> ResumeBroadcastResponse:
-        """Continue a paused broadcast."""
+        """Continue a paused broadcast; no change if it is running.
+
+        Raises:
+            RpcFailure: there is no such broadcast, or it is neither paused nor running.
+        """
         status = await self._change(
             caller,
             request.broadcast_id,
@@ -176,7 +208,13 @@ class BroadcastRpcs:
     async def cancel(
         self, caller: Caller, request: CancelBroadcastRequest
     ) -> CancelBroadcastResponse:
-        """Cancel a broadcast."""
+        """Cancel a broadcast: recipients who wait get nothing any more.
+
+        No change if it is cancelled.
+
+        Raises:
+            RpcFailure: there is no such broadcast, or it is completed.
+        """
         status = await self._change(
             caller,
             request.broadcast_id,
@@ -188,7 +226,13 @@ class BroadcastRpcs:
     async def get(
         self, caller: Caller, request: GetBroadcastRequest
     ) -> GetBroadcastResponse:
-        """Return the state of a broadcast."""
+        """Return the state of a broadcast and the counts of its recipients.
+
+        The request has either its id, or its bot and its idempotency key.
+
+        Raises:
+            RpcFailure: the request is invalid, or there is no such broadcast.
+        """
         if bool(request.broadcast_id) == bool(request.idempotency_key):
             raise build_invalid_argument(
                 [Violation("broadcast_id", "set either it or idempotency_key")]
@@ -206,7 +250,11 @@ class BroadcastRpcs:
     async def list_failures(
         self, caller: Caller, request: ListBroadcastFailuresRequest
     ) -> ListBroadcastFailuresResponse:
-        """List recipients who may not have got the message."""
+        """Return recipients whose delivery was blocked, failed or is doubtful.
+
+        Raises:
+            RpcFailure: the limit is invalid, or there is no such broadcast.
+        """
         if not 0 <= request.limit <= MAX_FAILURES:
             raise build_invalid_argument(
                 [Violation("limit", f"is not between 0 and {MAX_FAILURES}")]

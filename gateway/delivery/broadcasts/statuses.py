@@ -21,7 +21,12 @@ _STATES = {
 def build_status(
     record: domain.BroadcastRecord, counts: domain.BroadcastCounts
 ) -> BroadcastStatus:
-    """Build the status of a broadcast."""
+    """Build the status message that callers get of a broadcast.
+
+    Args:
+        record: the broadcast and its state.
+        counts: the numbers of its recipients by what became of them.
+    """
     broadcast = record.broadcast
     numbers = structs.asdict(counts)
     reasons = sorted(numbers.pop("reasons").items(), key=lambda it: (-it[1], it[0]))
@@ -39,7 +44,7 @@ def build_status(
 
 
 def build_failure(failure: domain.RecipientFailure) -> RecipientFailure:
-    """Build the message for a recipient who may not have got the message."""
+    """Build the entry of a recipient in the response of ListBroadcastFailures."""
     return RecipientFailure(
         chat_id=failure.chat_id,
         state=delivery_pb2.DeliveryState.Value(
