@@ -46,21 +46,21 @@ from gateway.telegram.webhook import WebhookTarget
 logger = logging.getLogger(__name__)
 
 _LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
-"""Outcomes that strangers can cause in any number: the webhook logs them at a limited
-rate. They are not updates."""
+"""Outcomes of requests that are not updates. Anybody can send any number of them, so
+the webhook logs them at a limited rate."""
 
 
 class Bot(Struct, frozen=True, eq=False, kw_only=True):
-    """A bot that runs.
+    """The components of a bot that runs in this process.
 
     Attributes:
         config: the configuration that the components were built from.
         api: calls the Bot API.
         parser: parses the updates.
-        actor: serves the mailboxes.
-        notifier: handles updates that a full mailbox refused.
+        actor: processes the updates and deliveries in the bot's mailboxes.
+        notifier: counts updates that a full mailbox refused, and notifies their users.
         stream_runner: runs the streamed replies.
-        profile: the menu and the username at Telegram.
+        profile: reads the bot's username from Telegram, and publishes its menu there.
         webhook_target: receives what arrives at the bot's webhook; None if its updates
             are polled.
         poller: fetches the updates; None if they arrive at the webhook.
@@ -80,7 +80,7 @@ class Bot(Struct, frozen=True, eq=False, kw_only=True):
 
 
 class BotFactory:
-    """Builds the components of bots.
+    """Builds bots, again and again: when BOTS_FILE or the routes change.
 
     Args:
         settings: the gateway's settings.
@@ -89,13 +89,14 @@ class BotFactory:
         connections: the connections to the Bot API.
         store: the mailbox store.
         metrics: the metrics of the process.
-        instrumentation: wraps the components.
+        instrumentation: wraps components, for example to trace their calls.
         enqueue: stores an update and starts its actor; with `acquire=False` it starts
             none.
-        find_name: returns the name of the bot with a user id, or None.
+        find_name: returns the name of the bot with a user id, or None if it does not
+            run here.
 
     Attributes:
-        previous_secrets: the previous webhook secrets of the bots.
+        previous_secrets: the webhook secrets that were replaced and are still accepted.
     """
 
     def __init__(  # noqa: PLR0913 - most by name
@@ -126,12 +127,13 @@ class BotFactory:
         self._enqueue = enqueue
 
     def build(self, config: BotConfig, previous: Bot | None = None) -> Bot:
-        """Build a bot.
+        """Build a bot, without starting to receive updates for it.
 
         Args:
             config: the configuration of the bot.
-            previous: the same bot with its earlier configuration, if it runs: what was
-                learned from Telegram is kept.
+            previous: the same bot as it runs now, or None if it does not run. The new
+                bot takes over its Bot API client, username and streamed replies, and,
+                if nothing about polling has changed, its poller.
         """
         settings, instrumentation = self._settings, self._instrumentation
         mailboxes, clock = self._store.mailboxes, self._store.clock
@@ -254,11 +256,14 @@ class BotFactory:
 
     @property
     def delivery_calls(self) -> DeliveryCalls:
-        """The calls for deliveries, by the present routes."""
+        """Calls the rpcs that receive reports and find recipients.
+
+        `replace_routes` replaces it, so it must not be kept.
+        """
         return self._router.delivery_calls
 
     def replace_routes(self, table: RouteTable, router: GrpcServiceRouter) -> None:
-        """Build bots with these routes from now on.
+        """Build bots with these routes from now on; bots that exist keep theirs.
 
         Args:
             table: all routes.

@@ -1,4 +1,4 @@
-"""Composes what runs the bots of a process, and takes up changes of the bots."""
+"""Runs the bots of a process, and replaces those that change in BOTS_FILE."""
 
 import asyncio
 import logging
@@ -33,15 +33,15 @@ class RunningBots:
     """The bots of this process, and the tasks that belong to them.
 
     Args:
-        registry: the bots.
+        registry: where the bots are put.
         factory: builds bots.
         background: runs the background tasks.
         loaded: what was read from BOTS_FILE; None if there is no such file.
-        load: reads BOTS_FILE.
+        load: reads BOTS_FILE again; raises ConfigurationError if it is invalid.
 
     Attributes:
-        registry: the bots.
-        pollers: fetch the updates of the bots that are polled.
+        registry: the bots that run.
+        pollers: start and stop the pollers of the bots that are polled.
         usernames_known: set once the usernames of all bots are known.
     """
 
@@ -66,7 +66,7 @@ class RunningBots:
 
     @property
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """The functions of the background tasks, by name."""
+        """The functions of the background tasks to run, by name."""
         profiles = partial(
             sync_profiles,
             lambda: [bot.profile for bot in self.registry],
@@ -79,7 +79,10 @@ class RunningBots:
 
     @property
     def update_from_file(self) -> Callable[[], Awaitable[bool]] | None:
-        """Takes up a change of BOTS_FILE at once; None if there is no such file."""
+        """A function that applies a change of BOTS_FILE at once; None without the file.
+
+        It returns whether there was a change: see `BotsFileWatcher.update`.
+        """
         return self._watcher.update if self._watcher is not None else None
 
     @property
@@ -88,7 +91,12 @@ class RunningBots:
         return any(bot.api.is_authorized for bot in self.registry)
 
     async def apply(self, configs: Mapping[str, BotConfig]) -> None:
-        """Run exactly these bots from now on.
+        """Run exactly these bots from now on: start, replace and remove bots.
+
+        A bot whose configuration is the same goes on as it is.
+
+        Args:
+            configs: the configurations of the bots by name.
 
         Raises:
             ConfigurationError: a name belongs to another bot than before; nothing was
@@ -111,15 +119,19 @@ class RunningBots:
             _log_changes(added, removed)
 
     def rebuild(self) -> None:
-        """Build all bots again, because their routes have changed.
+        """Replace all bots by new ones, because their routes have changed.
 
-        Afterwards the pollers have to be updated.
+        The caller has to call `pollers.update` afterwards.
         """
         bots = list(self.registry)
         self.registry.update([self._factory.build(it.config, it) for it in bots])
 
     def list_problems(self) -> list[str]:
-        """Describe the problems of the bots that an operator has to fix."""
+        """Return a line for each problem that an operator has to fix.
+
+        They are the problems of BOTS_FILE, of tokens that Telegram rejects, and of
+        polling.
+        """
         problems = list(self._watcher.problems) if self._watcher is not None else []
         for bot in self.registry:
             problem = ""
@@ -163,7 +175,9 @@ async def start_bots(
     factory: BotFactory,
     background: BackgroundTasks,
 ) -> RunningBots:
-    """Start the bots of BOTS_FILE, or the one of the environment.
+    """Build the bots of BOTS_FILE, or the one of the environment.
+
+    Their pollers and other background tasks do not run yet.
 
     Args:
         settings: the gateway's settings.

@@ -49,7 +49,7 @@ class BotConfigurations:
         await self._stack.aclose()
 
     def find(self, bot_id: int) -> BotConfig | None:
-        """Return the configuration of the bot with an id, or None."""
+        """Return the configuration of the bot with an id, or None if there is none."""
         return self._by_id.get(bot_id)
 
     async def _replace(self, bots: Mapping[str, BotConfig]) -> None:

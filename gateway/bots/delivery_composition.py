@@ -1,4 +1,4 @@
-"""Builds what carries out the deliveries of a bot."""
+"""Builds the component that processes the deliveries of a bot."""
 
 from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
 from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
@@ -21,16 +21,17 @@ def create_delivery_processor(
     handles: MessageHandles,
     patience: float,
 ) -> DeliveryProcessor:
-    """Create what processes the deliveries in the mailboxes of a bot.
+    """Create the component that processes the deliveries in the mailboxes of a bot.
 
     Args:
         messenger: renders the messages and makes the calls.
         services: encodes and signs the data of buttons.
-        store: the mailboxes.
-        metrics: count the deliveries.
-        bot: the name of the bot; empty if it has none.
-        handles: reads the handles of sent messages.
-        patience: how many seconds to retry a call that certainly did not take effect.
+        store: the mailbox store with the deliveries and broadcasts.
+        metrics: count the deliveries that ended.
+        bot: the name of the bot for the log; empty if it has none.
+        handles: reads the signed handles of sent messages.
+        patience: how many seconds, from its first failure on, to retry a call that
+            certainly did not take effect.
     """
 
     def observe(delivery: Delivery, result: DeliveryResult, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Changes BOTS_FILE, its tokens and secrets, and the webhooks of the bots.
 
 Each change is made in files and at Telegram in an order that loses no update. The
-gateways take up the files by themselves.
+running gateways notice the changed files by themselves and apply them.
 """
 
 import asyncio
@@ -36,10 +36,12 @@ from gateway.telegram.bot_api.managed_bots import replace_managed_bot_token
 from gateway.telegram.bot_api.webhook_change import WebhookChange
 
 UNCONFIRMED_SUFFIX = ".unconfirmed"
-"""The end of the name of a file that exists until Telegram has a new secret."""
+"""The suffix of an empty file that exists from the writing of a new webhook secret
+until Telegram uses it."""
 
 TAKE_UP_SECONDS = 2.0
-"""The time in which all gateways take up a change, on all machines that have it."""
+"""How many seconds after a change of the files all gateways have applied it, on all
+machines that have the changed files."""
 
 
 class BotEditor:
@@ -47,9 +49,10 @@ class BotEditor:
 
     Args:
         settings: the gateway's settings, with a BOTS_FILE.
-        table: all routes.
-        take_up_seconds: how long the gateways may take to take up a change.
-        report: called with a line for each step.
+        table: all routes. A webhook is set for the types of updates that they need.
+        take_up_seconds: how many seconds to wait, before a webhook is set, until the
+            gateways have applied the changed files.
+        report: called with a line of text for each step.
 
     Raises:
         ConfigurationError: BOTS_FILE is not set.
@@ -72,16 +75,17 @@ class BotEditor:
         self._take_up_seconds = take_up_seconds
 
     async def add(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Add a bot, and set its webhook.
+        """Add a bot to BOTS_FILE, and set its webhook unless it is polled.
 
         Args:
-            name: the name.
-            fields: the fields of the entry. A file for the webhook secret is made if
-                there is none.
+            name: the name of the bot.
+            fields: the fields of its entry. If the file of `webhook_secret_file` is
+                missing, it is written with a new secret.
 
         Raises:
-            ConfigurationError: the entry is invalid; the file is as before.
-            BotApiError: Telegram rejects the token or does not answer.
+            ConfigurationError: the entry is invalid; BOTS_FILE is as before.
+            BotApiError: Telegram rejects the token or does not answer; BOTS_FILE is as
+                before. Or the webhook could not be set; the bot was added.
         """
         secret_file = fields.get("webhook_secret_file")
         if secret_file and not (path := self._resolve(secret_file)).exists():
@@ -100,10 +104,17 @@ class BotEditor:
             await self._set_webhook(bot)
 
     async def rotate_token(self, name: str, token: str) -> None:
-        """Replace the token of a bot by another one of the same bot.
+        """Write another token of a bot into its file.
+
+        If Telegram has lost the bot's webhook, it is set.
+
+        Args:
+            name: the name of the bot.
+            token: the new token, which Telegram accepts already.
 
         Raises:
-            ConfigurationError: the token is not one of this bot, or is not in a file.
+            ConfigurationError: there is no such bot, the token belongs to another bot,
+                or the present token is not in a file; nothing was changed.
             BotApiError: Telegram rejects the token or does not answer.
         """
         bot, path = await self._load_bot(name), self._find_token_file(name)
@@ -127,15 +138,18 @@ class BotEditor:
                 await self._set_webhook(await self._load_bot(name))
 
     async def replace_managed_token(self, name: str, manager: str) -> None:
-        """Let Telegram make another token for a bot that a bot manages.
+        """Let Telegram make another token for a managed bot, and write it to its file.
+
+        Telegram revokes the present token at once.
 
         Args:
             name: the name of the managed bot.
             manager: the name of the bot that manages it.
 
         Raises:
-            ConfigurationError: there is no such bot, or its token is not in a file.
-            BotApiError: Telegram rejects it or does not answer.
+            ConfigurationError: there is no such bot, or its token is not in a file that
+                can be written.
+            BotApiError: Telegram rejects the request or does not answer.
         """
         bot, manager_bot = await self._load_bot(name), await self._load_bot(manager)
         path = self._find_token_file(name)
@@ -147,7 +161,13 @@ class BotEditor:
         await self._replace_token(bot, path, _check_token_of(bot, token))
 
     async def add_managed(self, name: str, token: str) -> None:
-        """Add a bot that another one manages, with files of its own for its secrets.
+        """Add a bot that another bot manages, with new files for its token and secret.
+
+        The files are beside BOTS_FILE, `NAME.token` and `NAME.secret`.
+
+        Args:
+            name: the name of the bot.
+            token: its token.
 
         Raises:
             ConfigurationError: there is another bot with this name, the files belong to
@@ -180,13 +200,17 @@ class BotEditor:
             raise ConfigurationError(problems)
 
     async def rotate_secret(self, name: str) -> None:
-        """Replace the webhook secret of a bot by a new one.
+        """Replace the webhook secret of a bot by a new random one.
 
-        The gateways accept both secrets before Telegram learns of the new one.
+        The previous secret is kept in a file, so that the gateways accept both before
+        Telegram learns of the new one. After a failure call this again: it continues
+        with the same new secret.
 
         Raises:
-            ConfigurationError: the bot has no secret, or it is not in a file.
-            BotApiError: Telegram did not take the new secret; the gateways accept both.
+            ConfigurationError: the bot has no secret, the secret is not in a file, or
+                WEBHOOK_URL is not set; nothing was changed.
+            BotApiError: Telegram did not accept the new secret; the gateways accept
+                both secrets for an hour.
         """
         bot, entry = await self._load_bot(name), self._get_entry(name)
         if bot.updates == "poll":
@@ -226,7 +250,11 @@ class BotEditor:
         )
 
     def set_paused(self, name: str, *, is_paused: bool) -> None:
-        """Pause or resume a bot.
+        """Pause or resume a bot in BOTS_FILE.
+
+        Args:
+            name: the name of the bot.
+            is_paused: True to only store its updates; False to process them again.
 
         Raises:
             ConfigurationError: there is no such bot.
@@ -235,9 +263,10 @@ class BotEditor:
         self._report(f"{name}: {'paused' if is_paused else 'resumed'}")
 
     async def remove(self, name: str) -> None:
-        """Delete the webhook of a bot, and remove the bot.
+        """Delete the webhook of a bot, and remove the bot from BOTS_FILE.
 
-        Telegram keeps the updates that arrive after this for 24 hours.
+        Telegram keeps the updates that arrive after this for 24 hours. The files with
+        its token and its secret stay.
 
         Raises:
             ConfigurationError: there is no such bot, it is the only one, or the file

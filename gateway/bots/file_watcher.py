@@ -1,8 +1,9 @@
-"""Takes up changes of BOTS_FILE while the gateway runs.
+"""Reads BOTS_FILE again when it changes, while the gateway runs.
 
-The file is the only truth: it names tokens by reference, and these files have to be on
-each machine anyway. Every process looks at it once a second, and before it refuses an
-update. So a process that would look too late accepts what another one accepts already.
+There is no other list of the bots: the file names the files with tokens, and these have
+to be on each machine anyway. Every process looks at it once a second, and before it
+refuses an update. So a process that has not looked since a bot was added still accepts
+the updates of this bot.
 
 Whoever replaces a file, as Kubernetes and careful editors do, changes its directory. So
 a look at the directories replaces most looks at each of the files that BOTS_FILE refers
@@ -33,7 +34,8 @@ UNSTABLE_SECONDS = 0.02
 """The pause before files that changed while they were read are read again."""
 
 LOOKS_PER_FULL_LOOK = 10
-"""One of so many looks is at every file: some editors change a file in place."""
+"""Every so many looks, all files are looked at and not only the directories, because
+some editors change a file in place."""
 
 _Fingerprints = Sequence[FileFingerprint | None]
 
@@ -41,13 +43,15 @@ _Fingerprints = Sequence[FileFingerprint | None]
 class BotsFileWatcher:
     """Looks for changes of BOTS_FILE and of the files that it refers to.
 
-    A file that is invalid changes nothing: the bots go on as they are.
+    An invalid file changes nothing: the bots go on as they are.
 
     Args:
-        load: reads the file and everything that it refers to.
-        apply: takes up the bots.
+        load: reads the file and everything that it refers to, in a thread; raises
+            ConfigurationError if something is invalid.
+        apply: makes the process run the bots that were read, given by name; raises
+            ConfigurationError if they cannot replace the running ones.
         loaded: what was read at the start.
-        tick: called at each look.
+        tick: awaited after each look of `run`; None for nothing.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class BotsFileWatcher:
         self._set_loaded(loaded)
 
     async def run(self) -> None:
-        """Look for changes until this is cancelled."""
+        """Look for changes every CHECK_SECONDS until this is cancelled."""
         look = 0
         while True:
             await self.look(is_full=look % LOOKS_PER_FULL_LOOK == 0)
@@ -78,11 +82,11 @@ class BotsFileWatcher:
             await asyncio.sleep(CHECK_SECONDS)
 
     async def look(self, *, is_full: bool) -> None:
-        """Look for changes once, and take them up.
+        """Look for changes once; if there are any, read the files and apply them.
 
         Args:
-            is_full: whether to look at every file. The directories alone are quicker to
-                look at, and show most changes.
+            is_full: True to look at every file; False to look at BOTS_FILE and the
+                directories only, which is quicker and shows most changes.
         """
         async with self._lock:
             if self._places not in self._known:
@@ -98,7 +102,7 @@ class BotsFileWatcher:
                 await self._reload()
 
     async def update(self) -> bool:
-        """Take up a change of BOTS_FILE at once; return whether there was one.
+        """Apply a change of BOTS_FILE at once; return whether any change was applied.
 
         It does not look at the other files: whoever changes them and cannot wait for
         a second has to touch BOTS_FILE afterwards.

@@ -1,4 +1,4 @@
-"""Adds the bots that Telegram lets a bot manage, and takes up their tokens.
+"""Adds the bots that Telegram lets a bot manage, and stores their tokens.
 
 Telegram sends the manager an update when one of its bots was made, or got another
 token. The gateway then writes the token to a file beside BOTS_FILE and, for a new bot,
@@ -32,13 +32,14 @@ logger = logging.getLogger(__name__)
 
 
 class BotAdoption:
-    """Adds managed bots to BOTS_FILE, and takes up their tokens.
+    """Adds the bots that one bot manages to BOTS_FILE, and stores their new tokens.
 
     Args:
-        api: the client of the manager.
+        api: the Bot API client of the managing bot.
         editor: changes BOTS_FILE.
-        find_name: returns the name of the bot with a user id, or None.
-        manager: the manager.
+        find_name: returns the name of the bot with a user id, or None if it does not
+            run here.
+        manager: the configuration of the managing bot.
     """
 
     def __init__(
@@ -54,9 +55,13 @@ class BotAdoption:
         self._manager = manager
 
     async def adopt(self, update: Update) -> None:
-        """Add the bot that an update is about, or take up its token.
+        """Add the bot that an update is about, or store its token if it runs here.
 
-        A failure is logged: `telegram-gateway bots add` can do the same later.
+        A bot whose owner is not in the manager's `manages_bots_of` is not added. A
+        failure is only logged: an operator can use `telegram-gateway bots add` later.
+
+        Args:
+            update: an update of the type "managed_bot"; any other one has no effect.
         """
         report = read_update(update.payload)
         if report is None or not report.bot.username:
@@ -111,28 +116,42 @@ class AdoptingRouter:
         self._adoption = adoption
 
     def route(self, update: Update) -> BoundCall | None:
-        """Return the call for an update, which adds a managed bot first."""
+        """Return the call of the route that serves an update, or None.
+
+        For an update about a managed bot it is a call that adds the bot first, and then
+        calls the service of the route if there is one.
+        """
         bound_call = self._services.route(update)
         if update.update_type == MANAGED_BOT:
             return _AdoptingCall(self._adoption, update, bound_call)
         return bound_call
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
-        """Return the route of an event, or None."""
+        """Return the call of the route that serves an event of the user, or None."""
         return self._services.route_event(update, event)
 
     def encode_callback_data(self, call: CallbackTarget) -> str | None:
-        """Return the callback data of a button that calls an rpc."""
+        """Return the callback data for a button that makes this call.
+
+        None if no callback route accepts the call.
+        """
         return self._services.encode_callback_data(call)
 
     def sign_callback_data(
         self, data: str, scope: str, delivery_id: str | None = None
     ) -> str:
-        """Return the signed callback data of a button."""
+        """Return the data of a button, signed if its route requires that.
+
+        The arguments are those of `ServiceRouter.sign_callback_data`.
+        """
         return self._services.sign_callback_data(data, scope, delivery_id)
 
     async def resolve_user(self, update: Update) -> str | None:
-        """Return the internal user id of the update's sender."""
+        """Return the internal id of the update's human user; None if no id is known.
+
+        Raises:
+            ServiceError: the call of the session service failed.
+        """
         return await self._services.resolve_user(update)
 
 

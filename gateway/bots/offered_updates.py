@@ -11,10 +11,13 @@ MANAGED_BOT = "managed_bot"
 
 
 def list_offered_updates(bot: BotConfig, table: RouteTable) -> Sequence[str]:
-    """Return the types of updates that a bot needs.
+    """Return the types of updates that the routes offered by a bot need.
+
+    They are the value of `allowed_updates` for Telegram. A bot that manages bots also
+    needs the updates about those.
 
     Args:
-        bot: the bot.
+        bot: the configuration of the bot.
         table: all routes.
     """
     types = {*table.restrict(bot.services, bot.routes).update_types}

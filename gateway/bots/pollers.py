@@ -19,7 +19,7 @@ MAX_POLL_DELAY_SECONDS = 1.0
 """The maximum delay before polling starts again after an unexpected failure."""
 
 MAX_CLOSE_SECONDS = 2.0
-"""How long a change of the bots waits for a poller to confirm its updates."""
+"""How long a poller that is stopped has to confirm its finished updates at Telegram."""
 
 _MAX_SIMULTANEOUS_BOTS = 100
 """The number of bots whose pollers are stopped at the same time."""
@@ -31,7 +31,7 @@ class _RunningPoller(Struct, frozen=True, eq=False):
 
 
 class BotPollers:
-    """The pollers that run.
+    """Runs the pollers of the bots whose updates are polled. Iterating yields them.
 
     Args:
         find_wanted: returns the pollers that have to run, by the ids of their bots.
@@ -54,18 +54,25 @@ class BotPollers:
         return iter([it.poller for it in self._running.values()])
 
     def start(self) -> None:
-        """Start polling."""
+        """Start the pollers, and the task that follows changes of the bots."""
         self._changed.set()
         self._updating = self._background.start(
             "update pollers", self._follow_changes, max_delay=MAX_POLL_DELAY_SECONDS
         )
 
     def update(self) -> None:
-        """Start the pollers of new bots, and stop those of bots that are gone, soon."""
+        """Ask for a change: start new pollers, and stop those that are not wanted now.
+
+        Returns at once; a background task makes the change.
+        """
         self._changed.set()
 
     async def stop(self) -> None:
-        """Stop polling. The pollers still confirm updates when they are closed."""
+        """Stop all polling, and wait for its end.
+
+        The leases for polling are kept until `close`, which also confirms the updates
+        that are finished by then.
+        """
         if self._updating is not None:
             await cancel_and_wait(self._updating)
         await cancel_and_wait(
@@ -73,7 +80,10 @@ class BotPollers:
         )
 
     async def close(self) -> None:
-        """Confirm the finished updates of all bots and release their leases."""
+        """Confirm the finished updates of all pollers at Telegram, and release leases.
+
+        Call it after `stop`.
+        """
         await asyncio.gather(*(self._close(poller) for poller in self))
 
     async def _follow_changes(self) -> None:

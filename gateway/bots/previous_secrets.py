@@ -1,9 +1,9 @@
-"""Ends the previous webhook secrets of the bots, once and for all.
+"""Ends the time for which the previous webhook secret of a bot is still accepted.
 
-A previous secret may have leaked, so its time must not begin again with another build
-of its bot, in another process or after a restart. Within a process each previous secret
-is remembered. Beyond it, the time begins when the file of the secret was written, and
-the process that ends a secret deletes that file.
+A previous secret may have leaked, so its time must not begin again when its bot is
+built again, in another process or after a restart. Within a process each previous
+secret is remembered. Beyond it, the time begins when the file of the secret was
+written, and the process that ends a secret deletes that file.
 
 Concurrency: the task that watches BOTS_FILE calls `limit`. Files are deleted in a
 thread.
@@ -54,7 +54,7 @@ class _AcceptedSecret(Struct, frozen=True, eq=False):
 
 
 class PreviousSecrets:
-    """The previous webhook secrets of the bots of a process."""
+    """The previous webhook secrets of all bots of a process, and their ends."""
 
     def __init__(self) -> None:
         self._known: dict[int, _KnownSecret] = {}
@@ -62,7 +62,10 @@ class PreviousSecrets:
         self._accepted: list[_AcceptedSecret] = []
 
     def find(self, config: BotConfig) -> PreviousSecret | None:
-        """Return the previous secret of a bot, or None if it has none."""
+        """Return the previous secret of a bot, or None if its configuration has none.
+
+        The same secret gets the same object each time, so its time does not begin anew.
+        """
         if len(config.webhook_secrets) < 2:
             return None
         text = config.webhook_secrets[1]
@@ -85,7 +88,10 @@ class PreviousSecrets:
         return secret
 
     async def limit(self) -> None:
-        """End the secrets whose time is over, and delete their files."""
+        """Stop to accept the secrets whose time is over, and delete their files.
+
+        A file that cannot be deleted is logged, and stays.
+        """
         now = time.monotonic()
         for accepted in self._accepted:
             accepted.secret.limit(now)

@@ -1,4 +1,4 @@
-"""The bots that run in this process, and the way from a mailbox to its bot."""
+"""The bots that run in this process, found by the ordering key of a mailbox."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
@@ -12,12 +12,13 @@ from gateway.telegram.webhook import WEBHOOK_PATH, WebhookTarget
 
 
 class BotRegistry:
-    """The bots of this process.
+    """The bots of this process. Iterating yields them.
 
     Ordering keys begin with the id of the bot, so each finds its bot by one lookup.
 
     Attributes:
-        webhook_targets: the receivers of webhook requests, by path.
+        webhook_targets: the receivers of webhook requests, by path. The dictionary is
+            changed in place when the bots change.
     """
 
     def __init__(self) -> None:
@@ -40,16 +41,19 @@ class BotRegistry:
         return {bot.config.name: bot for bot in self}
 
     def get(self, bot_id: int) -> Bot | None:
-        """Return the bot with a user id, or None."""
+        """Return the bot with a Telegram user id, or None if it does not run here."""
         return self._bots.get(str(bot_id))
 
     def find_config(self, bot_id: int) -> BotConfig | None:
-        """Return the configuration of the bot with a user id, or None."""
+        """Return the configuration of the bot with a Telegram user id, or None."""
         bot = self.get(bot_id)
         return bot.config if bot is not None else None
 
     def find_name(self, bot_id: int) -> str | None:
-        """Return the name of the bot with a user id, or None."""
+        """Return the name of the bot with a Telegram user id.
+
+        None if it does not run here; an empty string for the bot of the environment.
+        """
         bot = self.get(bot_id)
         return bot.config.name if bot is not None else None
 
@@ -67,7 +71,12 @@ class BotRegistry:
     def update(self, added: Iterable[Bot], removed: Iterable[Bot] = ()) -> None:
         """Add bots, each in place of the one with its id, and remove others.
 
-        The running actors of bots that were replaced or removed finish their update.
+        The running actors of bots that were replaced or removed finish their present
+        update, and then release their mailboxes.
+
+        Args:
+            added: new bots, or new versions of running ones.
+            removed: running bots that no new one replaces.
         """
         for bot in removed:
             self._retire(bot)
@@ -80,26 +89,33 @@ class BotRegistry:
         self._index_targets()
 
     def serves(self, ordering_key: str) -> bool:
-        """Return whether the mailbox belongs to a bot that processes updates here."""
+        """Return whether the bot of a mailbox runs here and is not paused."""
         bot = self._bots.get(ordering_key.partition("/")[0])
         return bot is not None and not bot.config.is_paused
 
     def serve_mailbox(
         self, lease: ActorLease, should_release: Callable[[int], bool]
     ) -> Coroutine[Any, Any, None]:
-        """Process the updates of a mailbox. See `UserActor.serve_mailbox`."""
+        """Process the mail of a mailbox with the actor of its bot.
+
+        See `UserActor.serve_mailbox`. A bot that was just removed is found as well.
+        """
         bot_id, _, _ = lease.mailbox_lease.ordering_key.partition("/")
         bot = self._bots.get(bot_id) or self._retired[bot_id]
         return bot.actor.serve_mailbox(lease, should_release)
 
     def report_refused(self, envelope: Envelope) -> None:
-        """Report an update that a full mailbox refused. See `FullMailboxNotifier`."""
+        """Count an update that a full mailbox refused, and notify its user.
+
+        See `FullMailboxNotifier.report_refused`. Has no effect if the bot does not run
+        here.
+        """
         bot = self._bots.get(envelope.ordering_key.partition("/")[0])
         if bot is not None:
             bot.notifier.report_refused(envelope)
 
     def stop_stream(self, ordering_key: str, draft_id: int) -> None:
-        """Stop a streamed reply if it is running here."""
+        """Stop a streamed reply, if its bot runs here. See `StreamRunner.stop`."""
         bot_id, _, _ = ordering_key.partition("/")
         # A bot also stops the streams of those that it replaced.
         bot = self._bots.get(bot_id) or self._retired.get(bot_id)
@@ -107,7 +123,7 @@ class BotRegistry:
             bot.stream_runner.stop(ordering_key, draft_id)
 
     async def close(self) -> None:
-        """Cancel the notices that are being sent."""
+        """Cancel the notices that are being sent to users with a full mailbox."""
         for bot in [*self, *self._retired.values()]:
             await bot.notifier.close()
 

@@ -29,7 +29,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AnonymousAccess:
-    """Accepts every caller, for a server on a loopback address without callers' file."""
+    """Accepts every caller, for a server that only this machine can reach."""
 
     def authenticate(self, context: Context) -> Caller:
         """Return the same caller, named "local", for every rpc."""
