@@ -1,1 +1,1 @@
-"""Typed settings from the environment; all problems are reported together."""
+"""The settings, from the environment and from the files that it names."""

@@ -1,4 +1,4 @@
-"""Properties of network addresses in settings."""
+"""Checks of the network addresses in settings."""
 
 import contextlib
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ _TELEGRAM_PORTS = (443, 80, 88, 8443)
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address refers to this machine."""
+    """Return whether a host is "localhost" or a loopback address of this machine."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):
@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_public_webhook(url: HttpUrl) -> HttpUrl:
-    """Return the address of a webhook if Telegram's servers would use it.
+    """Return a webhook's address unchanged if Telegram's servers would send to it.
 
     Raises:
         ValueError: they would refuse it; the message says why.

@@ -20,19 +20,20 @@ from gateway.config.settings import MAX_SECONDS, Settings, check_secret, check_t
 from gateway.domain.errors import ConfigurationError
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,31}"
-"""A bot's name. It is part of URLs, logs and metrics."""
+"""The regular expression for a bot's name, which is part of URLs, logs and metrics."""
 
 PREVIOUS_SUFFIX = ".previous"
-"""The end of the name of the file with the secret before the one in a file."""
+"""The suffix of the file with the previous webhook secret, beside the file with the
+present one."""
 
 UpdateSource = Literal["webhook", "poll"]
 
 
 class SecretFile(Struct, frozen=True):
-    """A file with a secret.
+    """A file with a previous webhook secret.
 
     Attributes:
-        path: the path.
+        path: the path of the file.
         written_at: when the file was written, in seconds since the epoch.
     """
 
@@ -48,17 +49,18 @@ class BotConfig(Struct, frozen=True, kw_only=True):
         token: the token.
         webhook_secrets: the accepted webhook secrets, the current one first; empty if
             updates are polled.
-        updates: how the updates arrive.
+        updates: whether Telegram sends the updates to the webhook, or they are polled.
         signing_keys: the secrets that buttons and URLs of files are signed with. The
             first one signs, all are accepted.
-        rate_limit_requests: the updates of one user that are processed per window.
+        rate_limit_requests: how many updates of one user are processed per window.
         rate_limit_window: the length of the window in seconds.
         services: the names of the services that the bot offers; None for all.
         routes: the names of the routes that the bot offers; None for all.
-        is_paused: whether updates are only stored.
-        manages_bots_of: the user ids of the people whose bots are added if this bot
-            manages them.
-        previous_file: the file with the previous webhook secret, or None.
+        is_paused: whether updates are only stored, and not processed.
+        manages_bots_of: the Telegram user ids of people: a bot that one of them lets
+            this bot manage is added to BOTS_FILE.
+        previous_file: the file with the previous webhook secret; None if there is no
+            previous secret, or it is in a variable.
     """
 
     name: str
@@ -80,21 +82,24 @@ class BotConfig(Struct, frozen=True, kw_only=True):
         return get_bot_id(self.token)
 
     def build_webhook_url(self, url: str) -> str:
-        """Return the address to which the updates are sent.
+        """Return the address to which Telegram sends the updates of this bot.
 
         Args:
-            url: the setting WEBHOOK_URL.
+            url: the setting WEBHOOK_URL, to which the name of the bot is appended.
         """
         return f"{url.rstrip('/')}/{self.name}" if self.name else url
 
 
 def get_bot_id(token: str) -> int:
-    """Return the user id of the bot with a token."""
+    """Return the user id of the bot with a valid token: the number before the colon."""
     return int(token.partition(":")[0])
 
 
 class BotEntry(BaseModel):
-    """The entry of a bot in BOTS_FILE."""
+    """The entry of a bot in BOTS_FILE, as it is written there.
+
+    A token or secret is in a file (`_file`) or in an environment variable (`_env`).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -113,12 +118,13 @@ class BotEntry(BaseModel):
 
 
 class BotsFile(Struct, frozen=True):
-    """The contents of BOTS_FILE.
+    """The contents of BOTS_FILE and of the files that it refers to.
 
     Attributes:
-        bots: the bots by name, in the order of the file.
-        paths: all files that were read, the file itself first.
-        fingerprints: their fingerprints, each from before the file was read.
+        bots: the bots by name, in the order of BOTS_FILE.
+        paths: all files that were read, BOTS_FILE first.
+        fingerprints: the fingerprints of these files, each from before the file was
+            read; None for one that was missing.
     """
 
     bots: Mapping[str, BotConfig]
@@ -199,7 +205,12 @@ def load_bots_file(
 
 
 def read_entries(path: Path, problems: list[str]) -> dict[str, BotEntry]:
-    """Read the valid entries of BOTS_FILE by name; append problems to a list."""
+    """Return the valid entries of BOTS_FILE by name.
+
+    Args:
+        path: BOTS_FILE.
+        problems: receives a line for each problem, also if the file cannot be read.
+    """
     # Only BOTS_FILE needs YAML, which takes as long to import as all settings.
     from gateway.config.yaml_file import read_yaml  # noqa: PLC0415
 
@@ -400,5 +411,5 @@ def _format_problems(error: ValidationError) -> list[str]:
 
 
 def generate_webhook_secret() -> str:
-    """Return a new webhook secret."""
+    """Return a new random webhook secret."""
     return secrets.token_urlsafe(32)

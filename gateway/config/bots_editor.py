@@ -1,8 +1,11 @@
 """Changes BOTS_FILE, and keeps its comments and everything else as it is.
 
-Each change is made in the text and checked: the changed text has to mean what was
-intended, and otherwise nothing is written. A file of an unusual form is therefore
-refused and left to its author.
+Each change is made in the text of the file. The changed text is parsed: if it does not
+mean what was intended, for example because the file is written in an unusual form,
+nothing is written, and the user is told to edit the file by hand.
+
+While a file is changed, other commands that change files of its directory wait. All
+functions but `touch` raise ConfigurationError if a file cannot be read or written.
 """
 
 import contextlib
@@ -21,7 +24,12 @@ Edit = Callable[[str], str]
 
 
 def add_entry(path: Path, name: str, fields: Mapping[str, Any]) -> None:
-    """Add the entry of a bot.
+    """Add the entry of a bot. If the file is missing, it is created.
+
+    Args:
+        path: BOTS_FILE.
+        name: the name of the bot.
+        fields: the fields of the entry, by name. They are not checked.
 
     Raises:
         ConfigurationError: there is an entry with this name, or the file has to be
@@ -52,9 +60,9 @@ def remove_entry(path: Path, name: str, *, is_trial: bool = False) -> None:
     """Remove the entry of a bot.
 
     Args:
-        path: the file.
+        path: BOTS_FILE.
         name: the name of the bot.
-        is_trial: only check that the entry can be removed.
+        is_trial: True to only check that the entry can be removed.
 
     Raises:
         ConfigurationError: there is no such entry, there is no other one, or the file
@@ -94,7 +102,12 @@ def withdraw_entry(path: Path, name: str) -> None:
 
 
 def set_paused(path: Path, name: str, *, is_paused: bool) -> None:
-    """Pause or resume a bot.
+    """Set or remove `paused: true` in the entry of a bot.
+
+    Args:
+        path: BOTS_FILE.
+        name: the name of the bot.
+        is_paused: True to pause the bot, False to resume it.
 
     Raises:
         ConfigurationError: there is no such entry, or the file has to be edited by
@@ -122,14 +135,22 @@ def set_paused(path: Path, name: str, *, is_paused: bool) -> None:
 
 
 def write_secret_file(path: Path, value: str) -> None:
-    """Write a token or a secret, at once and readable by its owner only."""
+    """Write a token or a secret into a file.
+
+    No reader sees a part of it. A new file is readable by its owner only; an existing
+    one keeps its permissions and its owner.
+    """
     with _locked(path):
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
         _replace(path, f"{value}\n", mode)
 
 
 def delete_secret_file(path: Path, value: str) -> None:
-    """Delete a file if it still has a secret; another secret stays.
+    """Delete the file with a secret, unless it is missing or has another secret by now.
+
+    Args:
+        path: the file.
+        value: the secret that it should have.
 
     Raises:
         ConfigurationError: the file cannot be read or deleted.
@@ -146,7 +167,10 @@ def delete_secret_file(path: Path, value: str) -> None:
 
 
 def touch(path: Path) -> None:
-    """Make all processes read the file again, and what it refers to."""
+    """Set the time of BOTS_FILE to now, so that all gateways read it again.
+
+    They then also read the files that it refers to, such as those of tokens.
+    """
     os.utime(path)
 
 

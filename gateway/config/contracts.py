@@ -1,6 +1,6 @@
-"""The setting that says which contracts are served.
+"""The settings that say which contracts are served, and where accepted ones are kept.
 
-Commands that only read routes load it without the other settings.
+Commands that only read routes load them without the other settings.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from gateway.config.env_file import find_env_file
 
 
 class ContractSettings(BaseSettings):
-    """The setting CONTRACTS, a part of all settings."""
+    """The settings CONTRACTS and CONTRACTS_HISTORY; `Settings` inherits them."""
 
     model_config = SettingsConfigDict(
         extra="ignore", env_ignore_empty=True, validate_default=True
@@ -22,14 +22,14 @@ class ContractSettings(BaseSettings):
 
     @property
     def contract_sources(self) -> list[str]:
-        """The sources of contracts: "builtin", and files and folders."""
+        """The parts of CONTRACTS: "builtin", and paths of files and folders."""
         return [part.strip() for part in self.contracts.split(",") if part.strip()]
 
 
 def load_contract_settings() -> ContractSettings:
-    """Load the setting from the environment or the file with settings.
+    """Load CONTRACTS and CONTRACTS_HISTORY from the environment, or else from ENV_FILE.
 
     Raises:
-        ConfigurationError: the file with settings cannot be read.
+        ConfigurationError: ENV_FILE, or the file `.env`, cannot be read.
     """
     return ContractSettings(_env_file=find_env_file())

@@ -1,4 +1,4 @@
-"""The settings of the mailboxes in a file, which `Settings` includes."""
+"""The settings of mailboxes that are stored in a file, which `Settings` includes."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class DataSettings(BaseSettings):
-    """The settings of the directory with the mailboxes. Redis goes before it."""
+    """The settings of mailboxes in a directory, which are used if Redis is not."""
 
     model_config = SettingsConfigDict(
         extra="ignore", env_ignore_empty=True, validate_default=True

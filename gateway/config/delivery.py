@@ -14,7 +14,8 @@ DEFAULT_CALL_METHODS = (
     "sendInvoice,sendGame,sendPaidMedia,sendSticker,sendVideoNote,forwardMessage,"
     "forwardMessages,copyMessage,copyMessages,setMessageReaction,sendChatAction"
 )
-"""Methods that only send something to a chat, or change what the bot sent."""
+"""The Bot API methods that services may call by default. They only send something to a
+chat, or change what the bot sent."""
 
 
 class DeliverySettings(BaseSettings):

@@ -30,7 +30,7 @@ class Quota(Struct, frozen=True):
 
     Attributes:
         per_second: the number per second in the long run.
-        burst: the number at once.
+        burst: the number at once, after a time without any.
     """
 
     per_second: float
@@ -41,10 +41,11 @@ class Caller(Struct, frozen=True, kw_only=True):
     """A service that may ask for deliveries.
 
     Attributes:
-        name: its name; idempotency keys are unique for each name.
-        bots: the names and ids of the bots it may use; None for all.
-        methods: the rpcs it may call.
-        quota: None if it is not limited.
+        name: the name of the service. Callers with different names may use the same
+            idempotency key for different requests.
+        bots: the names and ids of the bots that the service may use; None for all.
+        methods: the rpcs that the service may call.
+        quota: how many deliveries the service may ask for; None for any number.
     """
 
     name: str
@@ -53,17 +54,22 @@ class Caller(Struct, frozen=True, kw_only=True):
     quota: Quota | None = None
 
     def may_use_bot(self, names: Sequence[str]) -> bool:
-        """Return whether it may use the bot with these names."""
+        """Return whether the service may use a bot.
+
+        Args:
+            names: the name and the id of the bot, or only its id.
+        """
         return self.bots is None or not self.bots.isdisjoint(names)
 
 
 class Callers(Struct, frozen=True, kw_only=True):
-    """The callers, by what identifies them.
+    """The callers of a file, by what identifies them.
 
     Attributes:
         by_token: the callers by the SHA-256 digests of their tokens.
-        by_certificate: the callers by names in their certificates.
-        files: the files that were read, to notice changes.
+        by_certificate: the callers by the names in their certificates.
+        files: the files that were read. If one of them changes, the callers have to be
+            loaded again.
     """
 
     by_token: Mapping[bytes, Caller]
@@ -120,7 +126,8 @@ def load_callers(path: Path, *, accepts_certificates: bool) -> Callers:
 
     Args:
         path: the file.
-        accepts_certificates: whether callers can identify themselves by certificates.
+        accepts_certificates: whether the server asks callers for certificates. If not,
+            a caller with a certificate is a problem.
 
     Raises:
         ConfigurationError: the file is invalid; it has all problems.
@@ -205,7 +212,7 @@ class _Loader:
 
 
 def hash_token(token: str) -> bytes:
-    """Return the digest by which a token is found."""
+    """Return the SHA-256 digest of a token, the key of its caller in `by_token`."""
     return sha256(token.encode()).digest()
 
 

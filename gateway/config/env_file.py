@@ -1,4 +1,4 @@
-"""Finds the file with settings that the environment does not have."""
+"""Finds the file with settings for variables that the environment does not have."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,10 @@ from gateway.domain.errors import ConfigurationError
 
 
 def find_env_file() -> str | None:
-    """Return the name of the file with settings, or None if there is none.
+    """Return the name of the file with settings: ENV_FILE, or else `.env`.
+
+    Returns:
+        None if ENV_FILE is empty, or if it is not set and there is no `.env`.
 
     Raises:
         ConfigurationError: ENV_FILE names a missing file, or the file cannot be read.

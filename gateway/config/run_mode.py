@@ -13,11 +13,11 @@ SERVE_PROGRAM = ("gateway", "serve")
 
 
 class SingleProcess(Struct, frozen=True):
-    """The only process of a gateway."""
+    """The mode of the only process of a gateway."""
 
 
 class Supervisor(Struct, frozen=True):
-    """The process that starts the workers of a gateway and restarts them.
+    """The mode of the process that starts the workers of a gateway and restarts them.
 
     Attributes:
         workers: the number of workers.
@@ -30,7 +30,7 @@ class Supervisor(Struct, frozen=True):
 
 
 class Worker(Struct, frozen=True):
-    """One of several processes that share the port of a gateway.
+    """The mode of one of several processes that share the port of a gateway.
 
     Attributes:
         socket: the Unix socket of its internal endpoints, for the supervisor.
@@ -51,10 +51,10 @@ def choose_run_mode(
     """Return the mode for the options of the command line.
 
     Args:
-        workers: the configured number of processes.
+        workers: the configured number of processes that handle updates.
         worker_socket: the value of `--worker`, with which a supervisor starts its
             workers; None without that option.
-        program: as in `Supervisor`.
+        program: the module that a supervisor runs as a worker, as in `Supervisor`.
     """
     if worker_socket is not None:
         return Worker(worker_socket)

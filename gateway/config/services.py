@@ -1,4 +1,4 @@
-"""The settings of services: those of each one, and what they share.
+"""The settings of each service, and the settings that all services have in common.
 
 The settings of a service come from the environment (BILLING_TARGET) or, beside it, from
 the file that SERVICES_FILE names (`target` under `billing`).
@@ -55,7 +55,9 @@ class CommonServiceSettings(BaseSettings):
     services_target: Annotated[str | None, AfterValidator(_check_pattern)] = None
 
     def get_target(self, name: str) -> str | None:
-        """Return the target of a service that has none of its own, or None.
+        """Return the target of a service by the pattern SERVICES_TARGET.
+
+        It is for a service without a target of its own. None if there is no pattern.
 
         Args:
             name: the service's name, such as "ORDER_HISTORY", which is "order-history"
@@ -68,7 +70,7 @@ class CommonServiceSettings(BaseSettings):
 
 
 class ServiceSettings(BaseSettings):
-    """The settings of one service. Their names begin with the service's name."""
+    """The settings of one service. Their variables begin with the service's name."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
@@ -116,12 +118,14 @@ def load_service_settings(
     """Load the settings of a service.
 
     Args:
-        name: the service's name, such as "CONVERSATION".
-        env_file: a file with settings that the environment does not have, or None.
-        defaults: values for what neither has.
+        name: the service's name, such as "CONVERSATION" for CONVERSATION_TARGET.
+        env_file: a file with settings that the environment does not have; None for no
+            file.
+        defaults: values of settings that neither the environment nor the file has, by
+            the name without the service; None for no values.
 
     Raises:
-        ValidationError: some settings are invalid.
+        ValidationError: some settings are invalid, or there is no target.
     """
     settings = ServiceSettings(
         _env_file=env_file, _env_prefix=f"{name}_", **(defaults or {})

@@ -1,4 +1,4 @@
-"""Reads the file with the settings of services that SERVICES_FILE names."""
+"""Reads SERVICES_FILE, a YAML file with the settings of services."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -12,17 +12,20 @@ from gateway.domain.errors import ConfigurationError
 
 
 class ServiceDefaults:
-    """The settings of services that the environment does not have.
+    """The settings of services from SERVICES_FILE and SERVICES_TARGET.
+
+    They apply where the environment has no setting.
 
     Attributes:
-        names: the services in the file, as in settings.
+        names: the names of the services in the file, such as "ORDER_HISTORY" for
+            `order-history`.
     """
 
     def __init__(self, common: CommonServiceSettings | None) -> None:
-        """Read the file of these settings.
+        """Read the file that the settings name.
 
         Args:
-            common: the settings; None for no file and no pattern.
+            common: SERVICES_FILE and SERVICES_TARGET; None for neither.
 
         Raises:
             ConfigurationError: the file is invalid; it has all problems.
@@ -33,7 +36,11 @@ class ServiceDefaults:
         self.names = tuple(self._services)
 
     def for_service(self, name: str) -> dict[str, Any]:
-        """Return the values of a service, by the names of its settings."""
+        """Return the values for a service, by the names of its settings.
+
+        Args:
+            name: the service's name, such as "ORDER_HISTORY".
+        """
         values = dict(self._services.get(name, {}))
         target = self._common.get_target(name) if self._common else None
         if target is not None:
@@ -80,10 +87,13 @@ def _suggest(setting: str) -> str:
 def load_service_defaults(env_file: str | None, problems: list[str]) -> ServiceDefaults:
     """Load SERVICES_FILE: the settings of services that the environment does not set.
 
+    After a problem the result has no settings.
+
     Args:
-        env_file: a file with settings that the environment does not have, or None.
-        problems: receives a line for every problem of the file. Those of the settings
-            that name it are reported with all settings.
+        env_file: a file with settings that the environment does not have; None for no
+            file.
+        problems: receives a line for every problem of SERVICES_FILE. If the variable
+            SERVICES_FILE or SERVICES_TARGET is invalid, `Settings` reports that.
     """
     try:
         return ServiceDefaults(CommonServiceSettings(_env_file=env_file))

@@ -40,7 +40,8 @@ _WEAK_PROBLEM = (
 )
 
 MAX_SECONDS = 10 * 366 * 86400.0
-"""Seconds. Redis and timers reject unlimited times."""
+"""The maximum of durations in settings: ten years. Redis and timers reject longer ones
+at some point."""
 
 _PUBLIC_API_HOST = "api.telegram.org"
 
@@ -51,10 +52,10 @@ _Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 def check_token(value: SecretStr) -> SecretStr:
-    """Return a bot token.
+    """Return a value unchanged if it has the form of a bot token.
 
     Raises:
-        ValueError: it is not a bot token.
+        ValueError: it has not; the message says why, without the value.
     """
     bot_id, colon, key = value.get_secret_value().partition(":")
     if not (re.fullmatch(r"[0-9]{1,19}", bot_id) and colon and key and key.isascii()):
@@ -79,10 +80,11 @@ def _check_strength(value: SecretStr) -> SecretStr:
 
 
 def check_secret(value: SecretStr) -> SecretStr:
-    """Return a webhook secret.
+    """Return a value unchanged if it can be a webhook secret.
 
     Raises:
-        ValueError: Telegram would reject it, or it is too weak.
+        ValueError: Telegram would reject it, or it is too weak; the message says why,
+            without the value.
     """
     # Bot API, setWebhook: secret_token.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
@@ -236,7 +238,7 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings, DataSe
 
     @property
     def sends_token_unencrypted(self) -> bool:
-        """Whether the Bot API is reached at another machine without TLS."""
+        """Whether bot tokens are sent to another machine without TLS, to the Bot API."""
         return self.telegram_api_url.scheme == "http" and not is_loopback(
             self.telegram_api_url.host or ""
         )
@@ -248,7 +250,7 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings, DataSe
 
     @property
     def uses_local_server(self) -> bool:
-        """Whether the Bot API server is not Telegram's."""
+        """Whether TELEGRAM_API_URL is a Bot API server other than Telegram's."""
         return self.telegram_api_url.host != _PUBLIC_API_HOST
 
     @property
@@ -370,10 +372,11 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings, DataSe
 
 
 def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
-    """Load the settings.
+    """Load the settings from the environment, ENV_FILE and SECRETS_DIR.
 
     Args:
-        overrides: settings from the command line, by field name.
+        overrides: settings from the command line, by field name, which go before all
+            others; None for none.
 
     Raises:
         ConfigurationError: some settings are invalid; it has all problems.
@@ -384,11 +387,12 @@ def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
 def load_settings_with_services(
     names: Iterable[str], overrides: dict[str, Any] | None = None
 ) -> tuple[Settings, dict[str, ServiceSettings]]:
-    """Load the settings, and those of the services with these names.
+    """Load the settings of the gateway, and those of each service by name.
 
     Args:
         names: the services' names, such as "CONVERSATION" for CONVERSATION_TARGET.
-        overrides: settings from the command line, by field name.
+        overrides: settings from the command line, by field name, which go before all
+            others; None for none.
 
     Raises:
         ConfigurationError: some settings are invalid; it has all problems.
@@ -410,7 +414,7 @@ def load_settings_with_services(
 
 
 def load_services(names: Iterable[str]) -> dict[str, ServiceSettings]:
-    """Load the settings of services alone.
+    """Load the settings of services by name, without those of the gateway.
 
     Args:
         names: the services' names, such as "CONVERSATION" for CONVERSATION_TARGET.
@@ -440,13 +444,14 @@ def _load_services(
 
 
 def load_service_targets(names: Iterable[str]) -> dict[str, str]:
-    """Load the addresses of the services that have one, by name.
+    """Load the gRPC addresses of services by name. Services without one are left out.
 
     Args:
         names: the services' names, such as "CONVERSATION" for CONVERSATION_TARGET.
 
     Raises:
-        ConfigurationError: some settings of these services are invalid.
+        ConfigurationError: some settings of these services are invalid; it has all
+            problems.
     """
     env_file = find_env_file()
     targets = {}

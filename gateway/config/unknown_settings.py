@@ -1,4 +1,4 @@
-"""Finds settings that the gateway does not know but whose names are like known ones."""
+"""Finds variables that the gateway ignores but whose names are like known settings."""
 
 import os
 import re
@@ -19,10 +19,13 @@ _SIMILARITY = 0.85
 
 
 def find_misspelled_settings(services: Collection[str]) -> list[str]:
-    """Return a line for each setting that is probably a misspelled one.
+    """Return a line for each setting that is probably misspelled.
+
+    They are variables of the environment and of ENV_FILE, and services in SERVICES_FILE
+    that no route calls.
 
     Args:
-        services: the names of the services that have a route.
+        services: the names of the services that have a route, such as "CONVERSATION".
     """
     known = {*(name.upper() for name in Settings.model_fields), *_OTHER_NAMES}
     known |= {

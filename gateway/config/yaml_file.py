@@ -1,4 +1,4 @@
-"""Reads a YAML file, whose problems are reported without its contents."""
+"""Reads YAML files, and reports their problems without their contents."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,17 @@ class _Loader(_SafeLoader):  # type: ignore[misc,valid-type]  # as it is chosen 
 
 
 def read_yaml(path: Path, problems: list[str]) -> Any:  # noqa: ANN401 - any document
-    """Read a YAML document. Append a problem to a list and return None."""
+    """Return the document of a YAML file.
+
+    Args:
+        path: the file.
+        problems: receives a line if the file cannot be read, is not valid YAML or has
+            a key twice.
+
+    Returns:
+        The document, which may be of any type. None after a problem, but also for an
+        empty file.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         return yaml.load(text, _Loader)  # noqa: S506 - derived from the safe loader
