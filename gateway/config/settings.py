@@ -238,7 +238,7 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings, DataSe
 
     @property
     def sends_token_unencrypted(self) -> bool:
-        """Whether bot tokens are sent to another machine without TLS, to the Bot API."""
+        """Whether the Bot API server is on another machine, and called without TLS."""
         return self.telegram_api_url.scheme == "http" and not is_loopback(
             self.telegram_api_url.host or ""
         )
@@ -250,7 +250,7 @@ class Settings(ContractSettings, CommonServiceSettings, DeliverySettings, DataSe
 
     @property
     def uses_local_server(self) -> bool:
-        """Whether TELEGRAM_API_URL is a Bot API server other than Telegram's."""
+        """Whether the Bot API server is another one than Telegram's."""
         return self.telegram_api_url.host != _PUBLIC_API_HOST
 
     @property
