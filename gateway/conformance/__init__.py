@@ -1,4 +1,4 @@
-"""Rules that a service in any language has to pass, and their runner.
+"""Rules by which running services in any language are examined, and their runner.
 
 Nothing that runs in production imports this package.
 """

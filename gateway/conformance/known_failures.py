@@ -7,7 +7,13 @@ from gateway.domain.errors import ConfigurationError
 
 
 class KnownFailure(NamedTuple):
-    """A rule that a route, or a service, is known not to pass."""
+    """A rule that a route, or a service, is known not to pass.
+
+    Attributes:
+        rule: the name of the rule.
+        subject: the rpc and the trigger of the route, such as "GetProfile /profile"; or
+            the name of the service, for a rule about services.
+    """
 
     rule: str
     subject: str
@@ -20,7 +26,7 @@ def read_known_failures(path: Path, rules: frozenset[str]) -> frozenset[KnownFai
 
     Args:
         path: the file.
-        rules: the names of the rules that exist.
+        rules: the names of the rules that exist. Another name is an error.
 
     Raises:
         ConfigurationError: the file cannot be read, or a line is invalid.

@@ -1,4 +1,4 @@
-"""Reports of a run: as text, as JSON, and as JUnit's XML for CI."""
+"""The results of rules, and reports of them: as text, as JSON, and as XML for JUnit."""
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -9,28 +9,29 @@ from msgspec import Struct
 
 
 class Verdict(StrEnum):
-    """The result of a rule."""
+    """How a rule ended for a route or a service."""
 
     PASSED = "passed"
     FAILED = "failed"
     KNOWN = "known"
-    """It failed, as the file of known failures says."""
+    """The rule failed, and the file of known failures lists it."""
     FIXED = "fixed"
-    """It passed, although the file of known failures has it."""
+    """The rule passed, but the file of known failures still lists it."""
     SKIPPED = "skipped"
-    """The rpc does not answer at all, which is the failure of another rule."""
+    """The rule was not tried, because the rpc has failed the rule "answers"."""
 
 
 class RuleResult(Struct, frozen=True):
-    """What a rule found.
+    """The result of one rule for one route, or for one service.
 
     Attributes:
-        service: the service's name in settings.
-        subject: the rpc and its trigger, or the service for a rule about it.
+        service: the service's name in settings, such as "BILLING".
+        subject: the rpc and the trigger of the route, such as "GetProfile /profile"; or
+            the service's name, for a rule about services.
         rule: the name of the rule.
-        verdict: the result.
-        problems: what is wrong.
-        seconds: how long it took.
+        verdict: whether the rule was passed.
+        problems: a line for each problem; empty if the rule was passed or skipped.
+        seconds: how long the rule took.
     """
 
     service: str
@@ -42,12 +43,16 @@ class RuleResult(Struct, frozen=True):
 
 
 def has_failed(results: Sequence[RuleResult]) -> bool:
-    """Return whether a rule failed that is not known to fail."""
+    """Return whether a rule failed that the file of known failures does not list."""
     return any(result.verdict is Verdict.FAILED for result in results)
 
 
 def format_lines(results: Sequence[RuleResult]) -> Iterator[str]:
-    """Yield the lines of a report for people: all but what passed, and the sum."""
+    """Yield the lines of a report for people.
+
+    There is a line for each rule that failed or is fixed, and one with the number of
+    results of each verdict.
+    """
     for result in results:
         if result.verdict is Verdict.FIXED:
             why = "passes: remove it from the known failures"
@@ -60,13 +65,13 @@ def format_lines(results: Sequence[RuleResult]) -> Iterator[str]:
 
 
 def format_json(results: Sequence[RuleResult]) -> bytes:
-    """Format the results as JSON."""
+    """Return the results as JSON: `ok`, which is true if none failed, and `results`."""
     shown = {"ok": not has_failed(results), "results": results}
     return msgspec.json.format(msgspec.json.encode(shown)) + b"\n"
 
 
 def format_junit(results: Sequence[RuleResult]) -> bytes:
-    """Format the results as JUnit's XML: each rule and route is a test case."""
+    """Return the results as XML for JUnit: each rule of each route is a test case."""
     failed = [it for it in results if it.verdict is Verdict.FAILED]
     skipped = [it for it in results if it.verdict in {Verdict.SKIPPED, Verdict.KNOWN}]
     suite = ET.Element(

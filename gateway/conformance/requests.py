@@ -29,10 +29,10 @@ enum are not known here, so such a field stays unset without a given value."""
 
 
 class BuiltRequest(Struct, frozen=True):
-    """A request of one update.
+    """An encoded request to a service for one made-up update.
 
     Attributes:
-        request_id: the id, which a repetition has as well.
+        request_id: the request id, which is also in the request.
         content: the encoded request.
     """
 
@@ -41,11 +41,13 @@ class BuiltRequest(Struct, frozen=True):
 
 
 class RequestBuilder(Struct, frozen=True):
-    """Builds the requests of one run.
+    """Builds the requests of one run of the rules.
 
     Attributes:
-        values: values of fields that routes read from commands and buttons, by name.
-        run: distinguishes the request ids from those of other runs.
+        values: values for the request fields that routes read from commands and
+            buttons, by field name. Other such fields get a sample.
+        run: a random text, which distinguishes the request ids from those of other
+            runs.
     """
 
     values: Mapping[str, str]
@@ -54,17 +56,17 @@ class RequestBuilder(Struct, frozen=True):
     def build(
         self, route: Route, *, user: int = 0, text: str = "hello"
     ) -> BuiltRequest:
-        """Build a request for a new update.
+        """Build a request for a new update, with a new request id.
 
         Args:
             route: the route of the rpc.
-            user: the number of the user, from 0.
-            text: the text of the message.
+            user: the number of the made-up user, from 0.
+            text: the text of the message; not used if the request has no message.
         """
         return _encode(self._build_message(route, user, text), route)
 
     def build_empty(self, route: Route) -> BuiltRequest:
-        """Build a request of which only the request id is set."""
+        """Build a request in which only a new request id is set."""
         request: Any = route.request_type()
         getattr(request, route.context_field).request_id = self._make_request_id()
         return _encode(request, route)

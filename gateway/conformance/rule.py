@@ -1,4 +1,4 @@
-"""What a rule is, and what it examines."""
+"""The types of a rule and of the route that it examines, and what rules share."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -27,14 +27,14 @@ REFUSALS = frozenset(
 
 
 class Subject(Struct, frozen=True):
-    """A route of a running service.
+    """A route of a running service, which rules examine.
 
     Attributes:
         route: the route.
         table: all routes of the gateway.
         client: calls the service.
-        requests: builds requests.
-        target: the target of the service.
+        requests: builds requests for the route.
+        target: the gRPC name of the service, such as "billing:50051".
         prober: connects to the target as a gateway does.
         rpc_services: the full names of the gRPC services at the target.
     """
@@ -53,12 +53,13 @@ class Subject(Struct, frozen=True):
         return f"{self.route.method.rpartition('.')[2]} {self.route.name}"
 
     async def call(self, request: BuiltRequest) -> CallResult:
-        """Call the rpc of the route."""
+        """Call the rpc of the route. A failure of the call is part of the result."""
         return await self.client.call(self.route, request.content, request.request_id)
 
 
 Check = Callable[[Subject], Awaitable[Sequence[str]]]
-"""Returns the problems of a service, without anything that it answered."""
+"""Examines a route, and returns a line for each problem. The lines contain nothing that
+the service answered."""
 
 
 class Rule(Struct, frozen=True):
@@ -68,8 +69,9 @@ class Rule(Struct, frozen=True):
         name: the name in reports and in the file of known failures.
         meaning: what the rule demands, in one sentence.
         check: examines a subject.
-        applies: whether the rule is about a route.
-        is_of_service: whether the rule is about the service and not about its routes.
+        applies: returns whether the rule can be tried with a route.
+        is_of_service: True if the rule is about a service as a whole, and is tried once
+            for it; False if it is tried with each route.
     """
 
     name: str
@@ -85,12 +87,15 @@ def has_message(route: Route) -> bool:
 
 
 def has_reply(route: Route) -> bool:
-    """Return whether an rpc answers with a reply."""
+    """Return whether the rpc of a route returns a reply, and not a user id."""
     return route.trigger.kind != "session"
 
 
 def find_breakdown(result: CallResult) -> list[str]:
-    """Return the problem of a service that neither answered nor refused a request."""
+    """Return the problem of a call that was neither answered nor refused on purpose.
+
+    The list is empty if there is none. A refusal is a status in `REFUSALS`.
+    """
     if not result.is_decodable:
         return ["the response cannot be decoded"]
     if result.code is grpc.StatusCode.OK or result.code in REFUSALS:

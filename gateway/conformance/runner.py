@@ -28,14 +28,15 @@ ALL_RULES = (*HEALTH_RULES, ANSWERS, *ROUTE_RULES)
 
 
 class ConformanceRun(Struct, frozen=True, kw_only=True):
-    """The settings of a run: what it examines, and with which deadlines.
+    """A run of the rules against services.
 
     Attributes:
         table: the routes.
         channels: have the target and the credentials of each service to examine. They
-            are not opened.
-        values: values of fields that routes read from commands and buttons, by name.
-        known_failures: the rules that are known to fail.
+            are not opened: the run opens its own.
+        values: values for the request fields that routes read from commands and
+            buttons, by field name.
+        known_failures: the rules that are known to fail, which gives another verdict.
         seconds: the deadline of a call.
         stream_seconds: the deadline of a call with a streamed response.
     """
@@ -48,7 +49,10 @@ class ConformanceRun(Struct, frozen=True, kw_only=True):
     stream_seconds: float = 60.0
 
     async def iter_results(self) -> AsyncIterator[RuleResult]:
-        """Run all rules, and yield the result of each."""
+        """Run all rules with all services and routes, and yield the result of each.
+
+        If the rpc of a route does not answer, its other rules are skipped.
+        """
         for service, target in sorted(self.channels.targets.items()):
             credentials = self.channels.get_credentials(service)
             async with open_client(

@@ -27,12 +27,12 @@ class CallResult(Struct, frozen=True):
     """The result of one call.
 
     Attributes:
-        code: the status.
-        text: all pieces of text of a stream, joined.
-        result: the reply, or the user id of a session; the last one of a stream; None
-            if there was none.
+        code: the gRPC status.
+        text: all pieces of text of a stream, joined; empty for other calls.
+        result: the reply, or the internal user id that a session service returned. Of a
+            stream it is the last reply. None if there was none.
         is_decodable: whether all responses could be decoded.
-        details: the value of the trailer with the details of the status, or None.
+        details: the value of the trailer grpc-status-details-bin, or None without it.
     """
 
     code: grpc.StatusCode
@@ -43,15 +43,15 @@ class CallResult(Struct, frozen=True):
 
     @property
     def is_ok(self) -> bool:
-        """Whether there is an answer that can be used."""
+        """Whether the call succeeded and all responses could be decoded."""
         return self.code is grpc.StatusCode.OK and self.is_decodable
 
 
 class ServiceClient(Struct, frozen=True):
-    """Calls rpcs.
+    """Calls the rpcs of one service.
 
     Attributes:
-        channel: the channel to the service.
+        channel: the open channel to the service.
         seconds: the deadline of a call.
         stream_seconds: the deadline of a call with a streamed response.
     """
@@ -61,7 +61,15 @@ class ServiceClient(Struct, frozen=True):
     stream_seconds: float
 
     async def call(self, route: Route, request: bytes, request_id: str) -> CallResult:
-        """Call the rpc of a route and read all responses."""
+        """Call the rpc of a route and read all responses.
+
+        A failure of the call is part of the result, and not an exception.
+
+        Args:
+            route: the route.
+            request: the encoded request.
+            request_id: its request id, which is sent as metadata, too.
+        """
         responses: list[bytes] = []
         code, details = grpc.StatusCode.OK, None
         try:
@@ -83,7 +91,10 @@ class ServiceClient(Struct, frozen=True):
     async def cancel_after_start(
         self, route: Route, request: bytes, request_id: str
     ) -> None:
-        """Start a call, and cancel it soon: a stream after its first response."""
+        """Start a call and cancel it: when it is connected, or a stream is answered.
+
+        Failures of the call are ignored. The arguments are those of `call`.
+        """
         with contextlib.suppress(aio.AioRpcError, TimeoutError):
             if route.is_streaming:
                 async for _ in self._stream(route, request, request_id):
@@ -115,11 +126,11 @@ async def open_client(
     seconds: float,
     stream_seconds: float,
 ) -> AsyncIterator[ServiceClient]:
-    """Connect to a service.
+    """Open a channel to a service inside the block. It connects with the first call.
 
     Args:
-        target: the target.
-        credentials: the TLS credentials; None without TLS.
+        target: the gRPC name of the service, such as "billing:50051".
+        credentials: the TLS credentials; None to call the service without TLS.
         seconds: the deadline of a call.
         stream_seconds: the deadline of a call with a streamed response.
     """

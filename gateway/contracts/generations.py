@@ -1,12 +1,12 @@
 """Serves the same contracts as all other gateways with the same history.
 
 A gateway that finds changed files checks them as a whole and then adds them to the
-history as a new generation. All others take it up from there, whatever their own files
-are. If two gateways find changes at the same time, one is faster, and the other one
-compares its files with the new generation.
+history as a new generation. All other gateways load the generation from the history and
+serve it, whatever their own files are. If two gateways find changes at the same time,
+one of them adds its generation first, and the other one compares its files with it.
 
-A gateway never proposes files again that were accepted before it started, or that were
-rolled back: its copy may be older than what the others serve.
+A gateway never adds files again that were accepted before it started, or that were
+rolled back: its copy of the files may be older than what the others serve.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 
 class ContractGenerations:
-    """The part of this process in the choice of the contracts.
+    """Follows the current generation, and adds new generations from files.
 
     Args:
-        history: the accepted contracts.
-        services: serve the contracts here.
+        history: the generations that were accepted.
+        services: checks contracts and serves them in this process.
         now: returns the seconds since the epoch.
 
     Attributes:
         problems: why the current generation is not served here, or why the files are
-            not those of the current generation.
+            not those of the current generation; a line each.
     """
 
     def __init__(
@@ -61,14 +61,17 @@ class ContractGenerations:
 
     @property
     def has_unserved(self) -> bool:
-        """Whether others serve a generation that this gateway cannot serve."""
+        """Whether the current generation cannot be served here, but an older one is."""
         return self._current is not None and not self._is_served
 
     async def follow(self, *, try_again: bool) -> None:
-        """Serve the current generation.
+        """Serve the current generation of the history, if it is not served already.
+
+        If it cannot be served, the contracts that are served stay, and `problems` says
+        why. If the history was emptied, the served generation is added to it again.
 
         Args:
-            try_again: whether to load one again that could not be served.
+            try_again: whether to try a generation again that could not be served.
 
         Raises:
             StoreUnavailable: the history cannot be read.
@@ -87,17 +90,20 @@ class ContractGenerations:
             await self._take_up(generation)
 
     async def offer(self, loaded: LoadedContracts, *, is_first: bool) -> bool:
-        """Make contracts from files the current generation, if they are new.
+        """Add contracts from files as the current generation and serve them, if new.
 
         Args:
             loaded: the contracts.
-            is_first: whether the files are those that this process found at its start.
+            is_first: whether the files are those that this process found at its start,
+                which may be older than the current generation.
 
         Returns:
-            Whether the files are dealt with; otherwise they have to be offered again.
+            True if the contracts are served, or were recognized as old: then `problems`
+            says so. False if another gateway added a generation first: follow that, and
+            offer the contracts again.
 
         Raises:
-            ConfigurationError: they cannot be served; nothing was changed.
+            ConfigurationError: the contracts cannot be served; nothing was changed.
             StoreUnavailable: the history cannot be read or written.
         """
         digest = loaded.digest

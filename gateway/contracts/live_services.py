@@ -1,4 +1,4 @@
-"""Exchanges the routes of a running gateway, and what depends on them."""
+"""Replaces the routes of a running gateway, and the channels and bots that use them."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,12 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class PreparedServices(NamedTuple):
-    """Contracts that can be served.
+    """Contracts that were checked and can be served.
 
     Attributes:
         loaded: the contracts.
-        services: the settings of their services, by name.
-        table: their routes, with the streaming rpcs chosen.
+        services: the settings of the services that their routes call, by name.
+        table: their routes; a service that is set to stream is called by its streaming
+            rpcs.
     """
 
     loaded: LoadedContracts
@@ -39,20 +40,22 @@ MakeRouter = Callable[[RouteTable, Mapping[str, ServiceSettings]], GrpcServiceRo
 
 
 class LiveServices:
-    """The services that a gateway calls now.
+    """The routes and services of a running gateway, which other contracts can replace.
 
     Args:
-        table: the routes.
+        table: the routes at the start, before streaming rpcs are chosen.
         services: the settings of the services, by name.
-        channels: the open channels.
-        monitor: watches the services.
+        channels: the open channels to the services.
+        monitor: checks regularly whether the services can be called.
         factory: builds bots.
-        bots: the bots.
-        make_router: makes the router of a table with streaming rpcs chosen.
+        bots: the bots that run.
+        make_router: makes a router from a table with streaming rpcs chosen, and from
+            the settings of the services.
 
     Attributes:
-        digest: identifies the routes.
-        generation: the number of the generation of the contracts; 0 while it has none.
+        digest: a hash of the served routes, by which gateways can be compared.
+        generation: the number of the generation that is served; 0 while the contracts
+            are not part of any.
     """
 
     def __init__(
@@ -91,10 +94,14 @@ class LiveServices:
             loaded: the contracts.
             before: the contracts whose triggers must not disappear without permission;
                 None for those that are served.
-            may_remove: whether triggers may disappear anyway.
+            may_remove: whether triggers may disappear without permission.
+
+        Returns:
+            What `apply` needs to serve the contracts.
 
         Raises:
-            ConfigurationError: they cannot be served.
+            ConfigurationError: the contracts cannot be served, for example because a
+                service has no target; it has all problems.
         """
         problems: list[str] = []
         if not may_remove:
@@ -107,11 +114,14 @@ class LiveServices:
         return PreparedServices(loaded, services, table)
 
     async def apply(self, prepared: PreparedServices, generation: int) -> None:
-        """Serve contracts from now on. Turns that run keep the old ones.
+        """Serve contracts from now on; running actors finish their update with the old.
+
+        The channels, the router and all bots are replaced at once. Nothing but
+        `generation` is changed if the routes are the same as before.
 
         Args:
             prepared: what `prepare` returned.
-            generation: the number of their generation.
+            generation: the number of the generation of the contracts.
         """
         self.generation = generation
         loaded, services, table = prepared
@@ -168,9 +178,13 @@ class LiveServices:
 def choose_streaming(
     table: RouteTable, services: Mapping[str, ServiceSettings]
 ) -> RouteTable:
-    """Return a table that prefers streaming rpcs where the settings say so.
+    """Return the table with the streaming rpcs of the services that are set to stream.
+
+    Args:
+        table: the routes.
+        services: the settings of the services, by name.
 
     Raises:
-        ConfigurationError: a service has no streaming rpc.
+        ConfigurationError: a service that is set to stream has no streaming rpc.
     """
     return table.with_streaming([name for name, it in services.items() if it.streaming])

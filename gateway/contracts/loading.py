@@ -20,13 +20,13 @@ from gateway.telegram.inbound.update_types import ROUTABLE_NAMES
 
 
 class LoadedContracts(Struct, frozen=True):
-    """The contracts of all sources.
+    """The contracts of all sources, as one route table.
 
     Attributes:
-        table: their routes.
-        warnings: probable mistakes in them.
-        sets: the set of each file.
-        files: the files.
+        table: the routes of all contracts.
+        warnings: probable mistakes in the contracts, a line each.
+        sets: the descriptor set of each file.
+        files: the paths and contents of the files.
     """
 
     table: RouteTable
@@ -36,17 +36,17 @@ class LoadedContracts(Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """What identifies the contents of the files, wherever they are."""
+        """A hash of the names and contents of the files, whatever their folders are."""
         return compute_files_digest(self.files)
 
     @property
     def digests(self) -> frozenset[str]:
-        """What identifies the contents of the sets."""
+        """The hashes of the contents of all sets."""
         return frozenset(contract.digest for contract in self.sets)
 
     @property
     def sets_by_service(self) -> Mapping[str, ContractSet]:
-        """The sets by the full names of their services."""
+        """The descriptor sets by the full names of the gRPC services in them."""
         return {
             service.full_name: contract
             for contract in self.sets
@@ -57,7 +57,7 @@ class LoadedContracts(Struct, frozen=True):
 def load_sources(
     sources: Sequence[str], running: Collection[str] = ()
 ) -> LoadedContracts:
-    """Load the contracts of these sources.
+    """Load the contracts of sources, and check them as a whole.
 
     Args:
         sources: the sources, as in the setting CONTRACTS.
@@ -86,10 +86,13 @@ def load_sources(
 
 
 def load_generation(generation: ContractGeneration) -> LoadedContracts:
-    """Load the contracts of a generation, wherever it was accepted.
+    """Load the contracts of a generation, which another gateway may have accepted.
+
+    The result has no warnings.
 
     Raises:
-        ConfigurationError: this gateway cannot read them; it has all problems.
+        ConfigurationError: this gateway cannot read the contracts, or their routes
+            contradict each other; it has all problems.
     """
     problems: list[str] = []
     contracts = parse_files(generation.files, problems)
@@ -102,12 +105,13 @@ def load_generation(generation: ContractGeneration) -> LoadedContracts:
 def find_contract_warnings(
     contracts: Iterable[ContractSet], table: RouteTable, sources: Iterable[str]
 ) -> list[str]:
-    """Return the probable mistakes in contracts and in the folders that have them.
+    """Return a line for each probable mistake in contracts, or in their folders.
 
     Args:
         contracts: the contracts.
-        table: their routes.
-        sources: where they come from.
+        table: the routes of these contracts.
+        sources: the files and folders that they were read from. A file in a folder that
+            was not read is a probable mistake.
     """
     ignored = [path for source in sources for path in list_ignored_files(source)]
     return [
@@ -117,7 +121,7 @@ def find_contract_warnings(
 
 
 def compute_files_digest(files: Iterable[ContractFile]) -> str:
-    """Return what identifies the contents of files, wherever they are."""
+    """Return a hash of the names and contents of files, whatever their folders are."""
     parts = sorted(
         (PurePath(file.path).name, sha256(file.content).hexdigest()) for file in files
     )

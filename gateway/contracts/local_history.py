@@ -18,7 +18,7 @@ _SUFFIX = ".generation"
 
 
 class MemoryContractHistory:
-    """The generations since the start of the process."""
+    """A `ContractHistory` in memory: the generations since the start of the process."""
 
     def __init__(self) -> None:
         self._generations: dict[int, ContractGeneration] = {}
@@ -42,7 +42,10 @@ class MemoryContractHistory:
 
 
 class FolderContractHistory:
-    """The generations in a folder, one a file.
+    """A `ContractHistory` in a folder, with a file for each generation.
+
+    Several processes may use it. Every method raises StoreUnavailable if the folder
+    cannot be read or written.
 
     Args:
         folder: the folder, which is created with the first generation.
@@ -56,7 +59,7 @@ class FolderContractHistory:
         return await asyncio.to_thread(self._find_current_number)
 
     async def get_generation(self, number: int) -> ContractGeneration | None:
-        """Return a generation, or None if it is not kept or damaged."""
+        """Return a generation, or None if it is not kept or its file is damaged."""
         return await asyncio.to_thread(self._read, number)
 
     async def add_generation(self, generation: ContractGeneration) -> bool:
@@ -108,11 +111,12 @@ class FolderContractHistory:
 def choose_history(
     in_redis: ContractHistory | None, folder: Path | None
 ) -> ContractHistory:
-    """Return the history that a gateway has.
+    """Return the history of the accepted contracts that a gateway uses.
 
     Args:
-        in_redis: the one in Redis; None without Redis.
-        folder: where one is kept without Redis; None to keep none.
+        in_redis: the history in Redis, which is preferred; None without Redis.
+        folder: the folder of the history without Redis; None for a history in memory,
+            which ends with the process.
     """
     if in_redis is not None:
         return in_redis

@@ -13,7 +13,10 @@ from gateway.mailboxes.signatures import StoreSignatures
 
 @asynccontextmanager
 async def open_history(settings: Settings) -> AsyncIterator[ContractHistory]:
-    """Open the history that the gateways with these settings have."""
+    """Open the history of contracts that gateways with these settings use.
+
+    If Redis does not answer, the methods of the history raise StoreUnavailable.
+    """
     if settings.store_url is None:
         yield choose_history(None, settings.contracts_history)
         return

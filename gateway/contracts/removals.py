@@ -1,6 +1,6 @@
 """Decides whether triggers may disappear from a running gateway.
 
-Users know commands, and old buttons live for ever. So a set with fewer triggers than
+Users know commands, and old buttons stay in chats. So a set with fewer triggers than
 before is refused unless a file beside it, such as `billing.allow-removal`, permits it:
 an empty file for every set of that name, or one with the SHA-256 of the new set.
 """
@@ -17,7 +17,7 @@ from gateway.services.routing.table_diff import list_removed
 def find_forbidden_removals(
     running: LoadedContracts, loaded: LoadedContracts
 ) -> Iterator[str]:
-    """Report the triggers that disappear without permission.
+    """Yield a line for each trigger that would disappear without permission.
 
     Args:
         running: the contracts that are served.
@@ -36,7 +36,11 @@ def find_forbidden_removals(
 
 
 def get_permission_path(path: Path) -> Path:
-    """Return the file that permits the removal of triggers of a set."""
+    """Return the path of the file that permits to remove triggers of a set.
+
+    Args:
+        path: the file of the set, such as `billing.binpb`.
+    """
     name = path.name
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         name = name.removesuffix(suffix)

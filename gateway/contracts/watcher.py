@@ -1,8 +1,8 @@
-"""Takes up changes of the contracts while the gateway runs.
+"""Serves changed contracts while the gateway runs.
 
 Every process looks at the files a few times a second, and at once after SIGHUP. A
-change is loaded and checked as a whole. If it is invalid, nothing changes: the running
-contracts go on, and the problems are told in the log, in the health and in metrics.
+change is loaded and checked as a whole. If it is invalid, the contracts that are served
+stay, and the log, the health and the metrics show the problems.
 
 Concurrency: one background task. Files are read in a thread; the change itself is made
 by the event loop without a pause, so that every update sees the old contracts or the
@@ -30,16 +30,17 @@ CHECK_SECONDS = 0.25
 """The interval between looks at the files."""
 
 _Fingerprint = tuple[Sequence[Path], Sequence[FileFingerprint | None]]
-"""What changes whenever files change: their names, and a fingerprint of each."""
+"""The names of files and a fingerprint of each, which change when the files do."""
 
 
 class ContractWatcher:
-    """Looks for changes of the contracts.
+    """Looks for changed files of contracts, and for generations of other gateways.
 
     Args:
         sources: the sources, as in the setting CONTRACTS.
-        further_files: files that a change may depend on.
-        generations: take up contracts.
+        further_files: other files whose change makes the contracts be read again, such
+            as SERVICES_FILE.
+        generations: checks contracts, and serves those that are valid.
     """
 
     def __init__(
@@ -61,34 +62,38 @@ class ContractWatcher:
 
     @property
     def is_refused(self) -> bool:
-        """Whether there are contracts that are not served here."""
+        """Whether the files or the current generation cannot be served here."""
         return bool(self._refused) or self._generations.has_unserved
 
     @property
     def problems(self) -> Sequence[str]:
-        """What keeps the gateway from serving the newest contracts."""
+        """A line for each reason why the newest contracts are not served here."""
         return [*self._refused, *self._generations.problems]
 
     @property
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """The background task, by its name; none if there are no files to look at."""
+        """The function of the background task, by its name.
+
+        Empty if CONTRACTS is only "builtin", so that there are no files to look at.
+        """
         return {"watch contracts": self.run} if self._paths else {}
 
     async def start(self) -> None:
-        """Look at the files once, before the gateway serves anything.
+        """Look at the history and the files once, before the gateway serves anything.
 
-        So it is known which files the routes are from when the first change comes.
+        So the current generation is served from the start, and later changes of the
+        files are recognized as changes.
         """
         if self._paths:
             await self.check()
 
     def look_now(self) -> None:
-        """Read all files again, whether they seem to have changed or not."""
+        """Make `run` read all files now, whether they seem to have changed or not."""
         self._fingerprint = None
         self._hung_up.set()
 
     async def run(self) -> None:
-        """Look for changes until this is cancelled."""
+        """Look for changes every CHECK_SECONDS until this is cancelled."""
         while True:
             self._hung_up.clear()
             await self.check()
@@ -99,7 +104,10 @@ class ContractWatcher:
                 pass
 
     async def check(self) -> None:
-        """Look at the history and at the files once, and take up a change."""
+        """Look at the history and at the files once, and serve what has changed.
+
+        If the history cannot be read, nothing changes, and the next look tries again.
+        """
         fingerprint = await asyncio.to_thread(self._read_fingerprint)
         is_changed = fingerprint != self._fingerprint
         # Without the history nobody knows what the others serve: the next look tries

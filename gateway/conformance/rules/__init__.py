@@ -1,1 +1,1 @@
-"""The rules, by what they are about."""
+"""The rules, one module for each part of a service that they examine."""

@@ -1,4 +1,4 @@
-"""Rules about the server and not about its rpcs."""
+"""Rules about the gRPC server of a service, and not about its rpcs."""
 
 from collections.abc import Sequence
 
