@@ -1,4 +1,4 @@
-"""Runs a command's calls of the Bot API."""
+"""Runs calls of the Bot API for a command, in an event loop of their own."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,12 +14,12 @@ _T = TypeVar("_T")
 def run_with_api(
     settings: Settings, bot: BotConfig, act: Callable[[BotApiClient], Awaitable[_T]]
 ) -> _T:
-    """Call a function with a client of a bot, and return its result.
+    """Run an asynchronous function with a Bot API client of a bot; return its result.
 
     Args:
-        settings: the gateway's settings.
+        settings: the gateway's settings, with the address of the Bot API.
         bot: the bot.
-        act: makes the calls. The client is open until it returns.
+        act: makes the calls. The client is closed when this function has returned.
     """
 
     async def run() -> _T:

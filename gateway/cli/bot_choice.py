@@ -1,4 +1,4 @@
-"""Chooses the bots that a command is about. It loads no client of the Bot API."""
+"""Chooses the bots that a command is about, without importing the Bot API client."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from gateway.domain.errors import ConfigurationError
 
 
 def choose_bots(settings: Settings, name: str | None) -> Sequence[BotConfig]:
-    """Return the bot with a name, or all bots without one.
+    """Return the bot with a name as the only one; without a name, return all bots.
 
     Args:
         settings: the gateway's settings.
-        name: the name of a bot in BOTS_FILE, or None.
+        name: the name of a bot in BOTS_FILE; None for all bots.
 
     Raises:
         ConfigurationError: there is no bot with this name, or BOTS_FILE is invalid.

@@ -1,7 +1,7 @@
 """`telegram-gateway bots`: list, add, change and remove the bots of BOTS_FILE.
 
-A command changes files and Telegram in an order that loses no update, and prints each
-step. The gateways take up the files by themselves.
+A command makes its changes in files and at Telegram in an order that loses no update,
+and prints each step. The gateways notice the changed files by themselves.
 """
 
 import sys
@@ -19,10 +19,14 @@ from gateway.domain.errors import ConfigurationError
 
 
 def open_editor(take_up_seconds: float = TAKE_UP_SECONDS) -> BotEditor:
-    """Return the editor for the settings of the environment.
+    """Return an editor of the BOTS_FILE that the settings name. It prints each step.
+
+    Args:
+        take_up_seconds: how many seconds to wait, before a webhook is set, until the
+            gateways have applied the changed files.
 
     Raises:
-        ConfigurationError: a setting is invalid, or BOTS_FILE is not set.
+        ConfigurationError: a setting or a contract is invalid, or BOTS_FILE is not set.
     """
     return BotEditor(
         load_settings(),
@@ -51,7 +55,10 @@ def print_bots() -> None:
 
 
 def read_token(file: str) -> str:
-    """Read a token from a file, or from standard input if the file is `-`.
+    """Read a token from a file without checking it.
+
+    Args:
+        file: the path of the file; "-" for the first line of standard input.
 
     Raises:
         ConfigurationError: the file cannot be read.
@@ -73,7 +80,13 @@ def build_fields(
     poll: bool,
     services: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the fields of an entry for the options of `bots add`.
+    """Return the fields of an entry of BOTS_FILE for the options of `bots add`.
+
+    Args:
+        token_file: the file with the token.
+        webhook_secret_file: the file with the webhook secret, or None.
+        poll: whether the updates are polled; otherwise they arrive at the webhook.
+        services: the services that the bot offers; empty for all.
 
     Raises:
         ConfigurationError: neither the file for the secret nor `--poll` was given.

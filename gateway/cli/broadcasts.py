@@ -1,7 +1,8 @@
 """`telegram-gateway broadcasts`: list, show, pause, resume and cancel broadcasts.
 
 Texts and idempotency keys are never printed: they may contain what users or services
-wrote.
+wrote. All functions raise ConfigurationError without a REDIS_URL, and StoreUnavailable
+if Redis does not answer. With the id of no broadcast the process ends with the code 1.
 """
 
 import asyncio
@@ -28,11 +29,11 @@ from gateway.domain.errors import ConfigurationError
 BAR_WIDTH = 40
 
 WATCH_SECONDS = 1.0
-"""The interval at which the progress is read."""
+"""The interval at which `watch_broadcast` reads the progress from the store."""
 
 
 def print_broadcasts(limit: int) -> None:
-    """Print the newest broadcasts, one a line."""
+    """Print the newest broadcasts of all bots, one a line, at most `limit`."""
 
     async def show(store: BroadcastStore) -> None:
         for record in await store.list_broadcasts(limit):
@@ -43,7 +44,7 @@ def print_broadcasts(limit: int) -> None:
 
 
 def print_broadcast(broadcast_id: str) -> None:
-    """Print the state of a broadcast and how far it is."""
+    """Print the state of a broadcast, and the counts of its recipients."""
 
     async def show(store: BroadcastStore) -> None:
         record = await _get_record(store, broadcast_id)
@@ -54,7 +55,10 @@ def print_broadcast(broadcast_id: str) -> None:
 
 
 def watch_broadcast(broadcast_id: str) -> None:
-    """Show the progress of a broadcast until all its deliveries have ended."""
+    """Print a progress bar of a broadcast, until no recipient waits any more.
+
+    It returns when the deliveries for all recipients have ended.
+    """
 
     async def watch(store: BroadcastStore) -> None:
         broadcast = (await _get_record(store, broadcast_id)).broadcast
@@ -70,19 +74,28 @@ def watch_broadcast(broadcast_id: str) -> None:
 
 
 def pause_broadcast(broadcast_id: str) -> None:
-    """Pause a running broadcast."""
+    """Pause a running broadcast, and print its state.
+
+    If it is neither running nor paused, the process ends with the code 1.
+    """
     allowed = {BroadcastState.RUNNING, BroadcastState.PAUSED}
     _change_state(broadcast_id, BroadcastState.PAUSED, allowed)
 
 
 def resume_broadcast(broadcast_id: str) -> None:
-    """Continue a paused broadcast."""
+    """Continue a paused broadcast, and print its state.
+
+    If it is neither paused nor running, the process ends with the code 1.
+    """
     allowed = {BroadcastState.RUNNING, BroadcastState.PAUSED}
     _change_state(broadcast_id, BroadcastState.RUNNING, allowed)
 
 
 def cancel_broadcast(broadcast_id: str) -> None:
-    """Cancel a broadcast that has not been completed."""
+    """Cancel a broadcast and drop its waiting recipients, and print its state.
+
+    If it was completed, the process ends with the code 1.
+    """
 
     async def drop(store: BroadcastStore, broadcast: Broadcast) -> None:
         await store.drop_recipients(broadcast, DeliveryState.CANCELLED)

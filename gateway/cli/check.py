@@ -13,10 +13,13 @@ from gateway.service_setup import create_channels
 
 
 def check_configuration(*, strict: bool) -> int:
-    """Check all that `serve` reads when it starts, and return the exit code.
+    """Check all that `serve` reads when it starts, and print the warnings.
 
     Args:
-        strict: return 1 if there are warnings.
+        strict: whether a warning makes the exit code 1.
+
+    Returns:
+        The exit code: 0, or 1 after a warning if `strict`.
 
     Raises:
         ConfigurationError: the gateway would not start; it has all problems.

@@ -1,4 +1,4 @@
-"""Everything that the settings say, loaded together for the commands that need it."""
+"""Loads the settings, and the contracts that they name, for the commands."""
 
 import asyncio
 import contextlib
@@ -34,10 +34,11 @@ def load_configuration(overrides: dict[str, Any] | None = None) -> Configuration
     """Load the settings and the contracts.
 
     Args:
-        overrides: settings from the command line, by field name.
+        overrides: settings from the command line, by field name; None for none.
 
     Raises:
-        ConfigurationError: some are invalid; it has all problems.
+        ConfigurationError: some settings or contracts, or files of the Delivery
+            service, are invalid; it has all problems.
     """
     return _load_configuration(load_contracts_of_settings, overrides)
 
@@ -45,13 +46,14 @@ def load_configuration(overrides: dict[str, Any] | None = None) -> Configuration
 def load_configuration_to_serve(
     overrides: dict[str, Any] | None = None,
 ) -> Configuration:
-    """Load the settings and the contracts, or those that were served before.
+    """Load the settings, and the contracts or else those that were served before.
 
-    A gateway that restarts while its folder has contracts that it refused goes on with
-    the accepted ones.
+    If the contracts in the files are invalid, those of the current generation in the
+    history are loaded. So a gateway can restart while its folder has contracts that it
+    refused.
 
     Args:
-        overrides: settings from the command line, by field name.
+        overrides: settings from the command line, by field name; None for none.
 
     Raises:
         ConfigurationError: some settings are invalid, or the contracts are, and none

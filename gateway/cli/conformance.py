@@ -44,20 +44,26 @@ def run_conformance(
     seconds: tuple[float, float],
     reports: Mapping[str, Path | None],
 ) -> int:
-    """Examine services, print and write what was found, and return the exit code.
+    """Examine services, print and write the results, and return the exit code.
 
     Args:
-        own: the addresses of the services, such as "billing=localhost:50051".
-        given_commands: commands that start services, such as "billing=node a.js".
-        contracts: sources of contracts; none for the setting CONTRACTS.
-        values: values of fields, such as "invoice_id=7".
-        tls: the TLS files; None without TLS.
-        known_failures: the file of known failures, or None.
+        own: the addresses of running services, such as "billing=localhost:50051".
+        given_commands: commands that start services, such as "billing=node a.js". They
+            run until the end of the examination.
+        contracts: sources of contracts; empty for those of the setting CONTRACTS.
+        values: values for request fields, such as "invoice_id=7".
+        tls: the TLS files; None to call the services without TLS.
+        known_failures: the file of known failures; None if there is none.
         seconds: the deadline of a call, and that of a call with a streamed response.
-        reports: the files to write by format, "json" and "junit".
+        reports: the file to write for each format, "json" and "junit"; None to write
+            none.
+
+    Returns:
+        1 if a rule fails that is not known to fail, or if a service that was started
+        ends; otherwise 0.
 
     Raises:
-        ConfigurationError: something is invalid.
+        ConfigurationError: an argument, a file or a contract is invalid.
     """
     table = _load_table(contracts)
     commands = read_commands(given_commands, table.service_names)
@@ -91,7 +97,7 @@ def run_conformance(
 
 
 def print_rules() -> None:
-    """Print the rules and what they demand."""
+    """Print the name of each rule, and what it demands."""
     width = max(len(rule.name) for rule in ALL_RULES)
     for rule in ALL_RULES:
         click.echo(f"{rule.name:{width}}  {rule.meaning}")

@@ -1,4 +1,4 @@
-"""`telegram-gateway contracts history|rollback`: the contracts that were accepted."""
+"""`telegram-gateway contracts history|rollback`: lists and serves earlier contracts."""
 
 import asyncio
 import time
@@ -25,10 +25,10 @@ Result = TypeVar("Result")
 
 
 def print_history() -> None:
-    """Print the generations that are kept, one a line.
+    """Print the generations of contracts that are kept, one a line, newest first.
 
     Raises:
-        ConfigurationError: there is no history, or it cannot be read.
+        ConfigurationError: the settings name no history, or it cannot be read.
     """
     generations = _run(list_generations)
     for generation in generations:
@@ -38,10 +38,13 @@ def print_history() -> None:
 
 
 def roll_back(number: int | None) -> None:
-    """Make the contracts of an earlier generation the current ones.
+    """Add a new generation with the contracts of an earlier one, and print its routes.
+
+    The gateways serve it soon, and do not return to the files that they served.
 
     Args:
-        number: the number of the generation; None for the one before the current one.
+        number: the number of the generation; None for the latest one whose contracts
+            differ from the current ones.
 
     Raises:
         ConfigurationError: there is no such generation, it cannot be served any more,

@@ -1,4 +1,4 @@
-"""`telegram-gateway contracts`: checks, compares and exports contracts."""
+"""`telegram-gateway contracts`: checks, compares, exports and copies contracts."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from gateway.services.routing.table_diff import compare_tables, list_removed
 def check_contracts(
     files: Sequence[str], others: Sequence[str], *, strict: bool
 ) -> int:
-    """Check descriptor sets, print their routes and return the exit code.
+    """Check descriptor sets, print their routes and warnings; return the exit code.
 
     Args:
         files: the sets, or folders with sets.
-        others: sources of contracts that are served beside them.
-        strict: whether warnings are failures.
+        others: sources of contracts that are served together with these sets.
+        strict: whether a warning makes the exit code 1; otherwise it is 0.
 
     Raises:
         ConfigurationError: the gateway would not start with these contracts.
@@ -41,7 +41,14 @@ def check_contracts(
 
 
 def print_diff(old: str, new: str) -> int:
-    """Print the differences of the routes of two sources; return the exit code.
+    """Print what the routes of a source add, remove and change; return the exit code.
+
+    Args:
+        old: the source to compare with: a file, a folder or "builtin".
+        new: the source with the changes.
+
+    Returns:
+        1 if the changes break old buttons or running services; otherwise 0.
 
     Raises:
         ConfigurationError: one of the sources is invalid.
@@ -61,7 +68,7 @@ def print_diff(old: str, new: str) -> int:
 
 
 def export_protos(directory: Path) -> None:
-    """Write the protos that contracts import into a directory.
+    """Write the protos that contracts import into a directory, and print their paths.
 
     Raises:
         ConfigurationError: a file cannot be written.
@@ -79,7 +86,13 @@ def export_protos(directory: Path) -> None:
 def import_contracts(
     target: str, output: Path, *, uses_tls: bool, ca_file: Path | None
 ) -> None:
-    """Write the descriptor set of a running server into a file.
+    """Ask a running server for its contracts, and write them as a descriptor set.
+
+    Args:
+        target: the server, such as "localhost:50051". It needs gRPC's reflection.
+        output: the file to write.
+        uses_tls: whether to connect with TLS.
+        ca_file: the authority for TLS; None for those of the system.
 
     Raises:
         ConfigurationError: the server cannot be asked, its routes cannot be served, or
@@ -99,17 +112,18 @@ def apply_contracts(
     *,
     allow_removal: bool,
 ) -> None:
-    """Copy descriptor sets into the folder of running gateways.
+    """Copy descriptor sets into the folder of running gateways, and print all routes.
 
     Args:
-        files: the sets.
+        files: the files of the sets, which replace files of the same name.
         directory: the folder.
-        others: sources of contracts that are served beside those in the folder.
-        allow_removal: whether triggers may disappear.
+        others: sources of contracts that are served together with those in the folder.
+        allow_removal: True to permit that triggers disappear, with a file beside each
+            set; False to refuse that.
 
     Raises:
-        ConfigurationError: the gateways would refuse the sets, or a file cannot be read
-            or written; nothing was written.
+        ConfigurationError: the gateways would refuse the sets, or a file cannot be
+            read; nothing was written. Or a file cannot be written.
     """
     contents = {directory / path.name: _read(path) for path in files}
     suffixes = " or ".join(SUFFIXES)

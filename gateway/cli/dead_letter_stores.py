@@ -1,4 +1,4 @@
-"""Chooses the store with the dead letters for the command line."""
+"""Opens the dead letters for the command line: those in Redis, or in DATA_DIR."""
 
 import re
 from collections.abc import AsyncIterator, Collection
@@ -18,7 +18,7 @@ from gateway.mailboxes.sqlite.store import SqliteFile
 
 
 class DeadLetterStore(Protocol):
-    """The dead letters in any store, with ids of its own."""
+    """The dead letters in Redis or in a file. The ids of each are of another type."""
 
     async def list_summaries(
         self,
@@ -27,19 +27,41 @@ class DeadLetterStore(Protocol):
         bot_ids: Collection[int] | None = None,
         limit: int | None = None,
     ) -> list[DeadLetterSummary]:
-        """List dead letters, oldest first."""
+        """Return dead letters without their texts, oldest first.
+
+        Args:
+            reason: only those with this reason; None for all.
+            bot_ids: only those of these bots; None for all.
+            limit: the maximum number; None for any number.
+        """
 
     async def get(self, dead_letter_id: Any) -> DeadLetter | None:  # noqa: ANN401
-        """Return a dead letter, or None if no such id exists."""
+        """Return a dead letter, or None if there is none with this id.
+
+        Raises:
+            ForgedEntry: no gateway with these settings wrote it.
+        """
 
     async def delete(self, dead_letter_id: Any) -> bool:  # noqa: ANN401
         """Remove a dead letter. Return False if there is none with this id."""
 
     async def replay(self, dead_letter_id: Any, envelope: Envelope) -> None:  # noqa: ANN401
-        """Put an update into its mailbox, and remove its dead letter."""
+        """Put the update of a dead letter into its mailbox, and remove the dead letter.
+
+        Args:
+            dead_letter_id: the id of the dead letter.
+            envelope: the update.
+        """
 
     async def replay_delivery(self, dead_letter_id: Any, delivery: Delivery) -> bool:  # noqa: ANN401
-        """Put a delivery that failed into its mailbox. Return whether it was put."""
+        """Put a dead letter's delivery into its mailbox, and remove the dead letter.
+
+        Messages that were sent already are not sent again.
+
+        Returns:
+            Whether it was put there. If not, the dead letter stays: the delivery has
+            not failed, or its mailbox is full.
+        """
 
 
 @asynccontextmanager
@@ -65,7 +87,12 @@ async def open_dead_letter_store(settings: Settings) -> AsyncIterator[DeadLetter
 
 
 def parse_dead_letter_id(text: str, settings: Settings) -> Any:  # noqa: ANN401
-    """Return the id that people know by this text.
+    """Return the id of a dead letter that `dead-letters list` prints as this text.
+
+    Args:
+        text: the printed id.
+        settings: the gateway's settings, which decide the type of the id: a
+            `DeadLetterId` in Redis, a number in a file.
 
     Raises:
         ValueError: the text is not an id in this store.

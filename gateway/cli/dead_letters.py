@@ -1,6 +1,7 @@
 """`telegram-gateway dead-letters`: list, replay and delete dead letters.
 
-Texts of users are never printed.
+Texts of users are never printed. All functions raise ConfigurationError if neither
+REDIS_URL nor DATA_DIR is set, and StoreError if the store does not answer.
 """
 
 import asyncio
@@ -51,9 +52,19 @@ def print_letters(reason: str | None, name: str | None, limit: int) -> None:
 
 
 def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
-    """Put updates back into their mailboxes; a worker takes them within a second.
+    """Put dead letters back into their mailboxes, and print how many.
 
-    A poison update crashes its worker again unless the cause was fixed.
+    A worker processes them within a second. A poison update crashes its worker again
+    unless the cause was fixed. If any could not be replayed, that is printed, and the
+    process ends with the code 1.
+
+    Args:
+        ids: the ids of dead letters; empty with `every` or `reason`.
+        every: whether to replay all dead letters of the bots in the settings.
+        reason: replay those of these bots with this reason; None without that option.
+
+    Raises:
+        UsageError: not exactly one of the three arguments is given.
     """
     settings = load_settings()
     bots = choose_bots(settings, None)
@@ -72,9 +83,9 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
 
 
 def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
-    """Delete dead letters permanently, including the texts of users.
+    """Delete dead letters permanently, including the texts of users; print how many.
 
-    They expire after DEAD_LETTER_RETENTION.
+    The arguments are those of `replay_letters`, and so is what happens after a failure.
     """
     settings = load_settings()
     bots = choose_bots(settings, None)

@@ -1,7 +1,8 @@
 """`telegram-gateway deliveries`: list, show and cancel deliveries.
 
 Texts, idempotency keys and Telegram's descriptions are never printed: they may contain
-what users or services wrote.
+what users or services wrote. All functions raise ConfigurationError if neither
+REDIS_URL nor DATA_DIR is set, and StoreUnavailable if the store does not answer.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from gateway.mailboxes.sqlite.store import SqliteFile, open_sqlite_store
 
 
 def print_deliveries(limit: int) -> None:
-    """Print the deliveries that have not ended, one a line."""
+    """Print the deliveries that have not ended, one a line, at most `limit`."""
     settings = load_settings()
     ids = asyncio.run(_list_ids(settings, limit + 1))
 
@@ -41,7 +42,10 @@ def print_deliveries(limit: int) -> None:
 
 
 def print_delivery(delivery_id: str) -> None:
-    """Print the record of a delivery."""
+    """Print the state of a delivery, and what became of it.
+
+    If there is no such delivery, the process ends with the code 1.
+    """
 
     async def show(deliveries: DeliveryStore) -> None:
         record = await deliveries.get_delivery(delivery_id)
@@ -54,7 +58,10 @@ def print_delivery(delivery_id: str) -> None:
 
 
 def cancel_delivery(delivery_id: str) -> None:
-    """Cancel a delivery of which nothing was sent yet."""
+    """Cancel a delivery of which nothing was sent yet, and print its state.
+
+    If it has begun or ended, or does not exist, the process ends with the code 1.
+    """
 
     async def cancel(deliveries: DeliveryStore) -> None:
         record = await deliveries.cancel_delivery(delivery_id)

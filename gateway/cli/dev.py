@@ -35,16 +35,22 @@ def run(
     watch: bool,
     keep: Path | None,
 ) -> int:
-    """Run a gateway for the bot, or the sandbox if there is no token.
+    """Run a gateway for the bot of TELEGRAM_BOT_TOKEN, or the sandbox without a token.
+
+    It runs until a signal stops it.
 
     Args:
         own: addresses of running services, such as "conversation=localhost:50051".
         commands: commands that start services, such as "billing=python server.py".
         page_port: the port of the page, or of the simulated Bot API with its page.
-        samples_port: the port of the sample services.
-        take_over: delete the bot's webhook.
+        samples_port: the port of the sample services, which replace services without
+            an address.
+        take_over: whether to delete the bot's webhook, which prevents polling.
         watch: whether processes are started again when their files change.
-        keep: the file with the chats of the simulated Telegram, or None.
+        keep: the file with the chats of the simulated Telegram; None to keep none.
+
+    Returns:
+        The exit code.
 
     Raises:
         ConfigurationError: a setting, an address or a command is invalid.

@@ -413,12 +413,17 @@ def deliveries_cancel(delivery_id: str) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line of `telegram-gateway` with the arguments of this process."""
     run(cli)
 
 
 def run(command: click.Command) -> None:
-    """Run a command; print errors and exit with the matching code."""
+    """Run a command with the arguments of this process, and print an error as one line.
+
+    The process exits with 2 after a ConfigurationError or wrong options, with 1 if the
+    Bot API, the store or the output fails, and with 130 after an interrupt. Other
+    exceptions are raised.
+    """
     try:
         command.main(standalone_mode=False)
     except ConfigurationError as error:

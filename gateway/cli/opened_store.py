@@ -12,10 +12,16 @@ from gateway.mailboxes.signatures import StoreSignatures
 
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[OpenedMailboxes]:
-    """Open the mailbox store for the duration of the block.
+    """Open the mailbox store in Redis for the duration of the block.
+
+    Without a Redis it is an empty store in the memory of this process, even if the
+    gateway has a DATA_DIR.
 
     Args:
         settings: the gateway's settings.
+
+    Raises:
+        ConfigurationError: the address of the Redis is invalid.
     """
     async with (
         BackgroundTasks() as background,

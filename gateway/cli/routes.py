@@ -1,4 +1,4 @@
-"""The contracts that the settings name, and their route table."""
+"""Loads the contracts that the setting CONTRACTS names, and prints their routes."""
 
 import click
 
@@ -26,7 +26,15 @@ def load_route_table() -> RouteTable:
 
 
 def print_routes(*, lock: bool) -> None:
-    """Print the route table for people, or as the contents of `routes.lock`."""
+    """Print the route table of the contracts that CONTRACTS names.
+
+    Args:
+        lock: True to print the contents of `routes.lock`; False to print text for
+            people.
+
+    Raises:
+        ConfigurationError: some contracts are invalid; it has all problems.
+    """
     table = load_route_table()
     click.echo(
         table.format_lock_file() if lock else "\n".join(table.format_lines()),

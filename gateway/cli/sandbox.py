@@ -39,7 +39,21 @@ def run_sandbox(  # noqa: PLR0913 - one parameter per option
     development: Development | None = None,
     keep: Path | None = None,
 ) -> int:
-    """Run the sandbox and return the exit code.
+    """Run the sandbox until a signal stops it, and return the exit code.
+
+    Args:
+        port: the port of the gateway.
+        ops_port: the port of the gateway's health and metrics.
+        simulator_port: the port of the simulated Bot API with its page.
+        samples_port: the port of the sample services.
+        host: the loopback address of all these ports.
+        own: addresses of running services, such as "conversation=localhost:50051".
+        token: the bot token; None for that of `keep`, or a random one.
+        secret: the webhook secret; None for that of `keep`, or a random one.
+        limits: whether the simulated Telegram enforces its limits of messages.
+        bots: the usernames of several bots; empty for one bot.
+        development: services to start and files to watch; None for none.
+        keep: the file that keeps the chats over a restart; None to keep none.
 
     Raises:
         ConfigurationError: an option is invalid.
@@ -77,7 +91,21 @@ def play_scenarios(
     json: Path | None,
     junit: Path | None,
 ) -> int:
-    """Play scenarios and return the exit code."""
+    """Play scenarios in a sandbox, and write the reports.
+
+    Args:
+        files: the files of the scenarios.
+        own: addresses of running services, such as "billing=localhost:50051".
+        given_commands: commands that start services, such as "billing=node a.js".
+        json: the file for a report as JSON; None to write none.
+        junit: the file for a report as XML for JUnit; None to write none.
+
+    Returns:
+        The exit code: 0 if all steps succeeded, 1 if one failed.
+
+    Raises:
+        ConfigurationError: a file or an option is invalid; it has all problems.
+    """
     from gateway.sandbox.scenarios.parser import read_scenarios
     from gateway.sandbox.scenarios.runner import run_scenarios
 

@@ -32,15 +32,17 @@ def run_gateway(
     *,
     take_over: bool = False,
 ) -> int:
-    """Load the settings, run the gateway and return the exit code.
+    """Load the settings, run the gateway until a signal stops it; return the exit code.
 
     Args:
-        workers: the number of processes; None to use the setting.
-        worker_socket: the value of `--worker`; None without that option.
-        instrument: returns the instrumentation that wraps the components.
+        workers: the number of processes; None to use the setting WORKERS.
+        worker_socket: the value of `--worker`, with which the supervisor starts this
+            process as a worker; None without that option.
+        instrument: returns what wraps the components, for example to trace them.
         program: the module that runs as a worker if it is called with `--worker`, and
             its further arguments.
-        take_over: delete a webhook of the bot if its updates are polled.
+        take_over: True to delete the webhooks of bots that are polled; False to fail if
+            such a bot has a webhook.
 
     Raises:
         ConfigurationError: the settings or the routes are invalid, or the gateway

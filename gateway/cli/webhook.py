@@ -19,12 +19,17 @@ from gateway.telegram.webhook import WEBHOOK_PATH
 
 
 def set_webhook(name: str | None, *, force: bool, drop_pending_updates: bool) -> None:
-    """Send updates of all types that have a route to WEBHOOK_URL.
+    """Make Telegram send the updates of bots to WEBHOOK_URL: all types with a route.
 
     Args:
-        name: the name of a bot in BOTS_FILE; None for all bots.
-        force: replace the webhook of another address.
-        drop_pending_updates: discard the pending updates.
+        name: the name of a bot in BOTS_FILE; None for all bots that are not polled.
+        force: whether to replace a webhook of another address.
+        drop_pending_updates: whether Telegram discards the updates that wait there.
+
+    Raises:
+        ConfigurationError: a setting is invalid, WEBHOOK_URL is not set, or the bot is
+            polled.
+        BotApiError: Telegram rejects the webhook or does not answer.
     """
     settings = load_settings()
     table = load_route_table()
@@ -66,10 +71,14 @@ def _refuse_polled(bot: BotConfig) -> None:
 
 
 def print_webhook(name: str | None) -> None:
-    """Print the addresses to which updates are sent, and the state of the delivery.
+    """Print the webhooks of bots, and how Telegram delivers their updates.
 
     Args:
         name: the name of a bot in BOTS_FILE; None for all bots.
+
+    Raises:
+        ConfigurationError: a setting is invalid, or there is no such bot.
+        BotApiError: Telegram rejects the token or does not answer.
     """
 
     async def show(api: BotApiClient) -> None:
@@ -93,11 +102,15 @@ def print_webhook(name: str | None) -> None:
 
 
 def delete_webhook(name: str | None, *, drop_pending_updates: bool) -> None:
-    """Stop sending updates; Telegram keeps them for 24 hours.
+    """Delete the webhooks of bots. Telegram then keeps their updates for 24 hours.
 
     Args:
         name: the name of a bot in BOTS_FILE; None for all bots.
-        drop_pending_updates: discard the pending updates.
+        drop_pending_updates: whether Telegram discards the updates that wait there.
+
+    Raises:
+        ConfigurationError: a setting is invalid, or there is no such bot.
+        BotApiError: Telegram rejects the token or does not answer.
     """
     settings = load_settings()
     for bot in choose_bots(settings, name):

@@ -1,4 +1,4 @@
-"""Examines the bot: its token, and how Telegram delivers its updates."""
+"""Examines a bot: its token, and how Telegram delivers its updates."""
 
 import asyncio
 import ssl
@@ -38,7 +38,10 @@ _SET_AGAIN = "run `telegram-gateway webhook set`"
 async def examine_bot(
     settings: Settings, bot: BotConfig, routed_types: Collection[str]
 ) -> list[Finding]:
-    """Call the Bot API.
+    """Return what the Bot API says about a bot's token and its webhook or polling.
+
+    It also connects to the webhook to check its certificate. If the Bot API does not
+    answer, that is the only finding.
 
     Args:
         settings: the gateway's settings.

@@ -37,7 +37,10 @@ _EXPLANATIONS = {
 
 
 async def examine_delivery(settings: Settings) -> list[Finding]:
-    """Connect to the gateway as a service does."""
+    """Return whether DELIVERY_PORT of the gateway answers on this machine.
+
+    It connects as a service does, with TLS if the settings have a certificate.
+    """
     if settings.delivery_port is None:
         text = "DELIVERY_PORT is not set: services only answer"
         return [Finding(_SUBJECT, Verdict.OK, text)]

@@ -1,4 +1,4 @@
-"""Examines everything that the settings name."""
+"""Examines everything to which the settings make the gateway connect."""
 
 import asyncio
 import logging
@@ -24,7 +24,13 @@ from gateway.services.diagnosis.monitor import list_rpc_services
 
 
 def run_doctor(*, as_json: bool) -> int:
-    """Examine everything, print what was found and return the exit code.
+    """Examine everything, print the findings and return the exit code.
+
+    Args:
+        as_json: True to print JSON for a program; False to print text for people.
+
+    Returns:
+        1 if something does not work, otherwise 0.
 
     Raises:
         ConfigurationError: the settings are invalid.
@@ -38,7 +44,11 @@ def run_doctor(*, as_json: bool) -> int:
 
 
 async def examine(configuration: Configuration) -> list[Finding]:
-    """Examine everything at the same time."""
+    """Examine all bots, services and addresses at the same time; return the findings.
+
+    Raises:
+        ConfigurationError: BOTS_FILE or a TLS file is invalid.
+    """
     settings, services, contracts = configuration
     table = contracts.table
     bots = load_bots(settings, table.service_names, table.route_names)

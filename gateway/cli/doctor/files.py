@@ -14,7 +14,7 @@ _REJECTED = 403
 
 
 async def examine_files(base_url: str) -> list[Finding]:
-    """Request a file that does not exist.
+    """Return whether FILES_URL leads to the gateway, by a request that it rejects.
 
     Args:
         base_url: FILES_URL without a trailing slash; "" if it is not set.

@@ -14,10 +14,10 @@ _SUBJECT = "redis"
 
 
 async def examine_redis(url: str | None, data_dir: Path | None) -> list[Finding]:
-    """Connect to Redis, and read its settings.
+    """Return whether Redis answers, and which of its settings may lose or leak updates.
 
     Args:
-        url: the address; None if Redis is not used.
+        url: the address of the Redis; None if Redis is not used.
         data_dir: the directory of the mailboxes without Redis; None if they are in
             memory.
 

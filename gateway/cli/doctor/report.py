@@ -1,4 +1,4 @@
-"""What the doctor found, as text and as JSON."""
+"""The findings of `telegram-gateway doctor`, and their output as text and as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ class Verdict(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was examined.
+    """What was found about one thing that was examined.
 
     Attributes:
         subject: what was examined, such as "service PROFILE".
-        verdict: how serious it is.
+        verdict: how serious the finding is.
         text: what was found; for a problem, also what to do.
     """
 
@@ -31,7 +31,11 @@ class Finding(Struct, frozen=True):
 
 
 def format_text(findings: Sequence[Finding]) -> str:
-    """Format findings for a person: one line each, and the sum."""
+    """Return findings as text: a line for each, and one with the number of failures.
+
+    Args:
+        findings: at least one.
+    """
     width = max(len(finding.subject) for finding in findings)
     lines = [
         f"{finding.verdict:7}  {finding.subject:{width}}  {finding.text}"
@@ -42,7 +46,7 @@ def format_text(findings: Sequence[Finding]) -> str:
 
 
 def format_json(findings: Sequence[Finding]) -> str:
-    """Format findings for a program."""
+    """Return findings as JSON: `ok`, which is true if none failed, and `findings`."""
     report = {
         "ok": not has_failed(findings),
         "findings": [
@@ -54,5 +58,5 @@ def format_json(findings: Sequence[Finding]) -> str:
 
 
 def has_failed(findings: Sequence[Finding]) -> bool:
-    """Return whether something does not work."""
+    """Return whether a finding says that something does not work."""
     return any(finding.verdict is Verdict.FAILED for finding in findings)

@@ -1,4 +1,4 @@
-"""Examines the services."""
+"""Examines the services: whether they answer, and are healthy."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -11,12 +11,16 @@ from gateway.services.diagnosis.prober import ServiceProber
 async def examine_services(
     channels: ServiceChannels, rpc_services: Mapping[str, Collection[str]]
 ) -> list[Finding]:
-    """Connect to the services.
+    """Connect to all services, and return one finding for each.
+
+    A finding says whether the service answers, and what its health service and its
+    reflection say.
 
     Args:
         channels: have the target and the credentials of each service. They are not
             opened.
-        rpc_services: the full names of the gRPC services of each of them.
+        rpc_services: for each service, the full names of the gRPC services that the
+            contracts expect there.
     """
     return await asyncio.gather(
         *(
