@@ -7,7 +7,7 @@ _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux only
 
 
 class SystemClock:
-    """The clock of the machine.
+    """The clock of the machine, as the `Clock` of the ports.
 
     It is read a dozen times for each update, so its methods are C functions without a
     Python frame around them.

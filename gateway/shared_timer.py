@@ -30,14 +30,14 @@ class SharedTimer(Generic[T]):
         return iter(self._due_times)
 
     def add(self, entry: T) -> None:
-        """Add an entry, which is not present yet."""
+        """Add an entry, which must not be present yet, and start its delay."""
         loop = asyncio.get_running_loop()
         self._due_times[entry] = due_at = loop.time() + self._delay
         if self._timer is None:
             self._timer = loop.call_at(due_at, self._call_due)
 
     def remove(self, entry: T) -> None:
-        """Remove an entry, if it is present."""
+        """Remove an entry, if it is present: the function is not called for it."""
         self._due_times.pop(entry, None)
 
     def _call_due(self) -> None:

@@ -1,1 +1,1 @@
-"""The actor logic: schedules and processes updates. Does no I/O of its own."""
+"""Schedules and processes updates and deliveries, with no I/O but through the ports."""

@@ -15,7 +15,8 @@ from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import Clock
 
 MAX_CONSECUTIVE_UPDATES = 16
-"""After this number of updates a lease is released if other mailboxes are waiting."""
+"""After this number of updates and deliveries an actor releases its mailbox, if others
+are waiting."""
 
 
 class AdmissionControl:

@@ -116,9 +116,10 @@ class ActorLease:
     async def ensure_valid(self) -> None:
         """Wait until the lease is known to be valid, which it usually is already.
 
-        Await this before every call that another worker must not repeat. An actor whose
-        lease was lost is cancelled here. If the update is suspected of crashing its
-        workers, this also ends its current step.
+        Await this before every call that another worker must not make at the same time.
+        If the lease has expired, it waits until the store has renewed it, or until this
+        actor is cancelled because the lease was lost. If the update is a suspect, this
+        also ends its current step.
         """
         if self.is_suspected:
             await self._step_limiter.end_step(self.mailbox_lease)
@@ -140,7 +141,8 @@ class ActorLease:
     async def begin_step(self) -> None:
         """Wait until a step of a suspected update may start, and record the start.
 
-        A suspected update may crash its worker, so its steps run one at a time.
+        A suspected update may crash its worker, so the number of steps that run at the
+        same time is limited: see `SuspectStepLimiter`.
         """
         await self._step_limiter.begin_step(self.mailbox_lease)
 

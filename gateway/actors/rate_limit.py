@@ -38,8 +38,9 @@ class RateLimiter:
         Args:
             state: the user's state, which is changed.
             arrived_at: the arrival of the update in seconds since the epoch.
-            album: the id of the album that the update is part of, or None. An album
-                takes one token: the result for the first part applies to all.
+            album: the id of the album that the update is part of; None if it is part of
+                none. An album takes one token: its parts all get the result of the
+                first one.
         """
         if album is not None and album == state.album:
             return state.album_allowed

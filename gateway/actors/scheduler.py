@@ -56,20 +56,24 @@ MAX_DUE_DELIVERIES = 100
 """How many deliveries whose time has come a scan puts into their mailboxes at most."""
 
 DRAIN_SCAN_SECONDS = 0.05
-"""The interval while this worker drains and no actor is running."""
+"""The interval between scans while this worker drains and no actor is running."""
 
 
 MAX_UNSERVED_BOTS = 1000
-"""The number of bots that are skipped in scans. With more, all are found once more."""
+"""The maximum number of bots of other gateways that scans skip. With more, the list is
+emptied, and the next scans find them again."""
 
 
 class MailboxServer(Protocol):
-    """Processes the updates of mailboxes, such as a `UserActor`."""
+    """Processes the updates and deliveries of mailboxes, such as a `UserActor`."""
 
     def serve_mailbox(
         self, lease: ActorLease, should_release: Callable[[int], bool]
     ) -> Coroutine[Any, Any, None]:
-        """Process the updates of a mailbox. See `UserActor.serve_mailbox`."""
+        """Process the mail of a mailbox until it is empty or has to be released.
+
+        See `UserActor.serve_mailbox`.
+        """
 
 
 class EnterRecipient(Protocol):
@@ -88,7 +92,10 @@ class RefusedUpdates(Protocol):
     """Handles updates that a full mailbox refused, such as a `FullMailboxNotifier`."""
 
     def report_refused(self, envelope: Envelope) -> None:
-        """Report an update that was refused because its mailbox is full."""
+        """Count an update that was refused because its mailbox is full.
+
+        Must not wait: if it notifies the user, it does so in a task of its own.
+        """
 
     async def close(self) -> None:
         """Cancel the notices that are being sent."""

@@ -58,12 +58,14 @@ class UserActor:
 
         Args:
             lease: the lease of the mailbox.
-            should_release: returns whether to release the lease after this number of
-                updates and deliveries.
+            should_release: called after each update and delivery with the number of
+                them so far; returns whether to release the lease.
 
         Raises:
             LeaseLost: another worker has the lease; it continues with the mail after
                 the last commit.
+            StoreError: the store does not answer; the mail since the last commit stays
+                in the mailbox.
         """
         state = decode_user_state(lease.mailbox_lease.state)
         envelope: Envelope | None = lease.mailbox_lease.next_update

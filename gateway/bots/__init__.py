@@ -1,1 +1,1 @@
-"""The bots of a process: the components of each, and changes while they run."""
+"""Builds the bots of a process, and changes them while the process runs."""

@@ -251,7 +251,7 @@ class BotFactory:
 
     @property
     def table(self) -> RouteTable:
-        """All routes."""
+        """The routes of all services, of which each bot may offer a part."""
         return self._table
 
     @property

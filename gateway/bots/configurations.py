@@ -1,4 +1,4 @@
-"""The configurations of the bots, for a process that runs no bots."""
+"""Keeps the configurations of the bots for the supervisor, which runs no bots."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack

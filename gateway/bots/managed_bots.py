@@ -107,7 +107,7 @@ class AdoptingRouter:
     """A service router that adds managed bots before their updates are routed on.
 
     Args:
-        services: the router of the manager.
+        services: the router of the managing bot, which routes all other updates.
         adoption: adds the bots.
     """
 

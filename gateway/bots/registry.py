@@ -37,7 +37,7 @@ class BotRegistry:
 
     @property
     def by_name(self) -> Mapping[str, Bot]:
-        """The bots by name."""
+        """The bots by name; the bot of the environment has an empty name."""
         return {bot.config.name: bot for bot in self}
 
     def get(self, bot_id: int) -> Bot | None:

@@ -22,7 +22,7 @@ class Configuration(NamedTuple):
     Attributes:
         settings: the gateway's settings.
         services: the settings of the services that have a route, by name.
-        contracts: the contracts.
+        contracts: the contracts with their route table.
     """
 
     settings: Settings

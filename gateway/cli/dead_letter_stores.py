@@ -69,7 +69,8 @@ async def open_dead_letter_store(settings: Settings) -> AsyncIterator[DeadLetter
     """Open the dead letters for the duration of the block.
 
     Raises:
-        ConfigurationError: there is no store outside of the gateway's memory.
+        ConfigurationError: neither REDIS_URL nor DATA_DIR is set, so the dead letters
+            are in the memory of the gateway.
     """
     if settings.store_url is not None:
         signatures = StoreSignatures(settings.store_secrets)

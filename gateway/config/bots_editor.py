@@ -20,7 +20,8 @@ from typing import Any
 from gateway.domain.errors import ConfigurationError
 
 Edit = Callable[[str], str]
-"""Returns a changed text of the file."""
+"""Returns the changed text of BOTS_FILE for its present text; raises ValueError if the
+text has an unusual form."""
 
 
 def add_entry(path: Path, name: str, fields: Mapping[str, Any]) -> None:
@@ -83,7 +84,9 @@ def remove_entry(path: Path, name: str, *, is_trial: bool = False) -> None:
 
 
 def withdraw_entry(path: Path, name: str) -> None:
-    """Remove the entry of a bot that was just added, and the file if it has no other.
+    """Remove the entry of a bot that was just added.
+
+    If it is the only entry, the file is deleted.
 
     Raises:
         ConfigurationError: there is no such entry, or the file has to be edited by

@@ -40,7 +40,7 @@ class Worker(Struct, frozen=True):
 
 
 GatewayMode = SingleProcess | Worker
-"""The modes in which a process handles updates."""
+"""The modes in which a process handles updates: not that of a supervisor."""
 
 RunMode = GatewayMode | Supervisor
 

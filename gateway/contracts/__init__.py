@@ -1,1 +1,1 @@
-"""The contracts that a gateway serves, and changes of them while it runs."""
+"""Loads the contracts that a gateway serves, and replaces them while it runs."""

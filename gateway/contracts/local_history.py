@@ -32,7 +32,10 @@ class MemoryContractHistory:
         return self._generations.get(number)
 
     async def add_generation(self, generation: ContractGeneration) -> bool:
-        """Make a generation the current one. See `ContractHistory`."""
+        """Make a generation the current one; return False if another was added first.
+
+        See `ContractHistory.add_generation`.
+        """
         current = max(self._generations, default=generation.number - 1)
         if generation.number != current + 1:
             return False
@@ -63,7 +66,10 @@ class FolderContractHistory:
         return await asyncio.to_thread(self._read, number)
 
     async def add_generation(self, generation: ContractGeneration) -> bool:
-        """Make a generation the current one. See `ContractHistory`."""
+        """Make a generation the current one; return False if another was added first.
+
+        See `ContractHistory.add_generation`.
+        """
         return await asyncio.to_thread(self._add, generation)
 
     def _find_current_number(self) -> int:

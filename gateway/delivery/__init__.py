@@ -1,1 +1,1 @@
-"""The Delivery service: the gRPC server through which services speak first."""
+"""The Delivery service: the gRPC server that services ask to send messages."""

@@ -46,7 +46,8 @@ class CertificateAccess:
         """Return the caller of an rpc, named by its certificate.
 
         Raises:
-            RpcFailure: the certificate has no name.
+            RpcFailure: the certificate has no printable ASCII name of at most 128
+                characters.
         """
         for name in _read_certificate_names(context):
             if len(name) <= _MAX_NAME_LENGTH and name.isascii() and name.isprintable():

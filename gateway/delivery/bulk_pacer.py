@@ -28,11 +28,12 @@ IDLE_SECONDS = 1.0
 bulk deliveries if there were none."""
 
 MAX_LISTED = 1000
-"""The maximum number of deliveries that are read ahead."""
+"""The maximum number of waiting deliveries that one request to the store lists."""
 
 PRIVATE_CHAT_SECONDS = 1.0
 GROUP_SECONDS = 3.0
-"""The minimum intervals between two bulk deliveries to the same chat."""
+"""The minimum seconds between two bulk deliveries to the same private chat, and to the
+same group or channel."""
 
 PACER_LEASE_ID = -1
 """The id of the pacer's lease among the leases for polling: no bot has it."""

@@ -56,7 +56,8 @@ SERVICE_NAME = "botgateway.delivery.v1.DeliveryService"
 BROADCAST_SERVICE_NAME = "botgateway.delivery.v1.BroadcastService"
 
 ObserveRpc = Callable[[str, str, float], None]
-"""Records an rpc: its method, its status, and its duration in seconds."""
+"""Called with the method of an rpc that ended, the name of its status, and its duration
+in seconds."""
 
 RequestT = TypeVar("RequestT", bound=Message)
 

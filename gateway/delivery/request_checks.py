@@ -36,7 +36,7 @@ _DOUBT_POLICIES = frozenset(DoubtPolicy.values())
 _REPORT_POLICIES = frozenset(ReportPolicy.values())
 
 AnyRequest = SendRequest | AmendRequest | CallRequest
-"""A request that makes a delivery."""
+"""A request of the rpcs Send, Amend and Call, which each make a delivery."""
 
 
 def check_common(request: AnyRequest, now: float) -> Iterator[Violation]:

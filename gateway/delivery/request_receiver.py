@@ -22,13 +22,13 @@ MAX_RECEIVED = 16
 including those with large requests that are still being handled."""
 
 MAX_RECEIVED_OF_CALLER = 8
-"""The maximum number of these that are of one caller."""
+"""The same maximum for the requests of one caller."""
 
 LARGE_BYTES = 2**20
 """The size from which a request keeps its slot."""
 
 RECEIVE_SECONDS = 60.0
-"""How long a request may take to arrive."""
+"""How long a request may take to arrive, from the time when it has a slot."""
 
 
 class RequestReceiver:

@@ -42,7 +42,7 @@ def build_delivery(
     chat_id: int,
     now: float,
 ) -> Delivery:
-    """Build the delivery that carries out a request.
+    """Build the delivery that carries out a request, without storing it.
 
     Args:
         kind: the kind of the request.

@@ -61,8 +61,8 @@ class OpenBroadcasts(Protocol):
 
 
 ObserveDelivery = Callable[[Delivery, DeliveryResult, float], None]
-"""Called with each delivery that ended, its result, and the seconds from its acceptance
-or its earliest time to its end."""
+"""Called with each delivery that ended, its result, and how many seconds it took from
+its acceptance, or from its `not_before` if that is later."""
 
 
 class DeliveryProcessor:

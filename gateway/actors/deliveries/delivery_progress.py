@@ -1,4 +1,4 @@
-"""How far a delivery was sent, and the result that follows from it."""
+"""Keeps how far a delivery was sent, from which the result of the delivery follows."""
 
 from msgspec import Struct
 

@@ -47,7 +47,7 @@ class DeliveryRenderer:
     Args:
         messenger: renders the messages.
         services: encodes and signs the data of buttons.
-        handles: reads the handles of sent messages.
+        handles: reads the signed handles by which requests name sent messages.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from gateway.domain.update import ButtonPress, OtherUpdate, Update
 from gateway.domain.user_state import UserState
 
 MAX_BUTTON_DATA_BYTES = 1024
-"""The limit in the contract, `botgateway.chat.v1.Button`."""
+"""The maximum length that services may use: see `botgateway.chat.v1.Button`."""
 
 
 def prepare_callback_data(
@@ -54,10 +54,10 @@ def prepare_callback_data(
 
 
 def expand_callback_data(update: ButtonPress, state: UserState) -> ButtonPress:
-    """Replace a stored payload's key in a pressed button's data by that payload.
+    """Return a pressed button with its full data in place of a key to stored data.
 
-    Data that was too long for a button is stored in the state, and the button has its
-    key. An unknown key stays as it is.
+    Data that was too long for a button is stored in the state, and the button has only
+    a key to it. Data that is no such key stays as it is.
     """
     if update.callback_data is None:
         return update

@@ -22,10 +22,11 @@ NOTICE_INTERVAL_SECONDS = 60
 """The minimum time between two notices to the same user."""
 
 MAX_PENDING_NOTICES = 64
-"""Notices that are sent at the same time. During a flood, others are dropped."""
+"""The maximum number of notices that are sent at the same time. Others are dropped."""
 
 MAX_NOTIFIED_USERS = 10_000
-"""Users whose last notice is remembered. More of them at once must be an attack."""
+"""The maximum number of users whose last notice is remembered. With more, which must be
+an attack, all are forgotten."""
 
 
 class FullMailboxNotifier:

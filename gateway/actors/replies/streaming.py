@@ -89,9 +89,10 @@ class StreamRunner:
     """Runs the streamed replies of a bot in this worker.
 
     Args:
-        messenger: sends the replies.
-        typing_indicator: shows that a reply is being written.
-        previous: the runner that this one replaces, whose streams may still run.
+        messenger: makes the live previews of the replies.
+        typing_indicator: shown until the first text arrives.
+        previous: the runner of the bot that this one replaces. This one can stop its
+            streams, too. None if the bot is new.
 
     Attributes:
         streams: the streams of this runner and of all that it replaced.

@@ -17,10 +17,11 @@ from gateway.domain.update import ButtonPress, Update, UserMessage
 from gateway.shared_timer import SharedTimer
 
 DELAY_SECONDS = 0.7
-"""If a service replies sooner, users do not notice the delay."""
+"""How long a call has to last before the typing is shown."""
 
 REPEAT_INTERVAL_SECONDS = 4.0
-"""Shorter than 5 s, after which Telegram hides the typing (Bot API, sendChatAction)."""
+"""The interval at which the typing is shown again. Telegram hides it after 5 s (Bot
+API, sendChatAction)."""
 
 
 class PendingIndicator(Struct, eq=False):
@@ -75,7 +76,10 @@ class TypingIndicator:
         return indicator
 
     def stop(self, indicator: PendingIndicator) -> None:
-        """Stop an indicator, because the call ended or its reply is visible."""
+        """Stop an indicator, because the call ended or its reply is visible.
+
+        May be called again. A request to Telegram that is being made is cancelled.
+        """
         self._pending.remove(indicator)
         if indicator.task is not None:
             indicator.task.cancel()

@@ -22,7 +22,7 @@ from gateway.domain.delivery import Delivery, DeliveryState
 from gateway.domain.delivery_store import WaitingDelivery
 
 MAX_KNOWN = 1000
-"""The number of broadcasts whose definition is kept in memory."""
+"""The maximum number of broadcasts whose message and times are kept in memory."""
 
 ItemT = TypeVar("ItemT")
 
