@@ -147,7 +147,7 @@ class BackgroundTasks:
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any] | BackgroundTask) -> None:
-    """Cancel tasks and wait until they have ended, whatever their results are."""
+    """Cancel tasks and wait until they have ended. Their exceptions are ignored."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(

@@ -83,8 +83,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
         status: computes what `/ready` and `/health` show.
         scheduler: runs the actors, which process the updates and deliveries.
         bots: the bots and their background tasks.
-        internal_server: serves operators, and files to services; in a worker, it
-            serves the supervisor.
+        internal_server: serves health and metrics to operators, and files to services;
+            in a worker, it serves health and metrics to the supervisor.
         public_server: serves Telegram's updates and the public health.
         delivery_server: serves services that send messages on their own initiative;
             does nothing unless DELIVERY_PORT is set.
@@ -333,7 +333,8 @@ class SupervisedWorkers(Struct, frozen=True, kw_only=True):
         workers: starts the workers and restarts them.
         find_unresponsive: asks each worker for its readiness, and returns the numbers,
             from 0, of those that do not respond.
-        internal_server: serves operators, and files to services.
+        internal_server: serves the health and metrics of all workers to operators, and
+            files to services.
         health_server: serves the health of all workers together, on a Unix socket, to
             each worker.
     """

@@ -262,8 +262,8 @@ class ActorScheduler:
     ) -> EnterResult:
         """Put the delivery for a recipient of a broadcast into its mailbox.
 
-        An actor of this process starts at once if possible: others would find several
-        mailboxes in one scan, and exceed Telegram's limit for a moment.
+        An actor of this process starts at once if possible. A scan would start the
+        actors of several such mailboxes at the same time, and exceed Telegram's limit.
 
         Args:
             delivery: the delivery.
@@ -293,7 +293,7 @@ class ActorScheduler:
             admission.pending_acquisitions -= acquire
 
     async def drain(self, max_seconds: float) -> int:
-        """Finish the work, and cancel the actors that do not finish in time.
+        """Finish the running work, and cancel the actors that do not finish in time.
 
         Leases in a durable store are released after the current update, or at the end
         of the time limit. Updates in this process's memory would be lost with it, so

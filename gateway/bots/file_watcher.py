@@ -10,7 +10,7 @@ a look at the directories replaces most looks at each of the files that BOTS_FIL
 to, of which there may be thousands.
 
 Concurrency: one background task. A lock makes changes follow one another; a request
-that finds the file changed waits until the change is taken up.
+that finds the file changed waits until the change is applied.
 """
 
 import asyncio

@@ -63,7 +63,7 @@ def remove_entry(path: Path, name: str, *, is_trial: bool = False) -> None:
     Args:
         path: BOTS_FILE.
         name: the name of the bot.
-        is_trial: True to only check that the entry can be removed.
+        is_trial: True to only check that the entry can be removed; False to remove it.
 
     Raises:
         ConfigurationError: there is no such entry, there is no other one, or the file

@@ -55,7 +55,7 @@ def check_token(value: SecretStr) -> SecretStr:
     """Return a value unchanged if it has the form of a bot token.
 
     Raises:
-        ValueError: it has not; the message says why, without the value.
+        ValueError: it is not a bot token; the message says why, without the value.
     """
     bot_id, colon, key = value.get_secret_value().partition(":")
     if not (re.fullmatch(r"[0-9]{1,19}", bot_id) and colon and key and key.isascii()):

@@ -36,7 +36,8 @@ class Subject(Struct, frozen=True):
         requests: builds requests for the route.
         target: the gRPC name of the service, such as "billing:50051".
         prober: connects to the target as a gateway does.
-        rpc_services: the full names of the gRPC services at the target.
+        rpc_services: the full names of the gRPC services that the routes call at the
+            target.
     """
 
     route: Route

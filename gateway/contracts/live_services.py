@@ -114,7 +114,7 @@ class LiveServices:
         return PreparedServices(loaded, services, table)
 
     async def apply(self, prepared: PreparedServices, generation: int) -> None:
-        """Serve contracts from now on; running actors finish their update with the old.
+        """Serve contracts from now on. Running actors finish their update with the old.
 
         The channels, the router and all bots are replaced at once. Nothing but
         `generation` is changed if the routes are the same as before.

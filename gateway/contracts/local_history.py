@@ -62,7 +62,7 @@ class FolderContractHistory:
         return await asyncio.to_thread(self._find_current_number)
 
     async def get_generation(self, number: int) -> ContractGeneration | None:
-        """Return a generation, or None if it is not kept or its file is damaged."""
+        """Return the generation with a number; None without a readable file of it."""
         return await asyncio.to_thread(self._read, number)
 
     async def add_generation(self, generation: ContractGeneration) -> bool:

@@ -93,7 +93,10 @@ class ContractWatcher:
         self._hung_up.set()
 
     async def run(self) -> None:
-        """Look for changes every CHECK_SECONDS until this is cancelled."""
+        """Look for changes every CHECK_SECONDS, and at once after `look_now`.
+
+        It ends only by being cancelled.
+        """
         while True:
             self._hung_up.clear()
             await self.check()

@@ -32,7 +32,10 @@ RECEIVE_SECONDS = 60.0
 
 
 class RequestReceiver:
-    """Limits how many requests this process receives at the same time."""
+    """Limits how many requests this process, and each caller, may have in progress.
+
+    See the module's docstring: `reserve` returns a slot, which receives a request.
+    """
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(MAX_RECEIVED)

@@ -46,7 +46,10 @@ def build_amendment(request: AmendRequest, handle: MessageHandle) -> BotApiCall:
 
 
 def prepare_edit(request: AmendRequest) -> OutgoingMessage:
-    """Return a copy of the new message of an edit, which the renderer makes an edit."""
+    """Return the new message of an edit as a copy with `edit` set.
+
+    The renderer then makes an edit of it, and no new message.
+    """
     message = OutgoingMessage()
     message.CopyFrom(request.edit)
     message.edit = True

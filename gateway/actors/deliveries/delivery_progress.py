@@ -33,7 +33,7 @@ class DeliveryProgress(Struct):
 
     @property
     def had_doubt(self) -> bool:
-        """Whether any call was in doubt, and was skipped or repeated therefore."""
+        """Whether any call was skipped or repeated because it was in doubt."""
         return self.was_skipped or self.maybe_repeated
 
     def repeat(self) -> None:
@@ -57,7 +57,10 @@ class DeliveryProgress(Struct):
         self.is_begun = self.is_repeating = self.is_in_doubt = False
 
     def end_sent(self) -> DeliveryResult:
-        """Return the result after the last call: SENT, or DOUBTFUL after a skip."""
+        """Return the result of a delivery after its last call.
+
+        It is SENT; or DOUBTFUL if a call was skipped, which may have had its effect.
+        """
         if self.was_skipped:
             return self.end(DeliveryState.DOUBTFUL, "response_lost")
         return self.end(DeliveryState.SENT)

@@ -132,8 +132,9 @@ class BroadcastRpcs:
     ) -> AddRecipientsResponse:
         """Add recipients, who come in a stream, to a broadcast that was not started.
 
-        Each request of the stream is stored when it arrives. After a failure the
-        earlier ones stay stored, and may be sent again.
+        The recipients of each request of the stream are stored when it arrives. After a
+        failure those of the earlier requests stay stored. They may be sent again:
+        nobody is added twice.
 
         Raises:
             RpcFailure: a request is invalid, there is no such broadcast, it was started
