@@ -29,7 +29,7 @@ _REPORTS = {
 def serialize_request(request: AnyRequest) -> bytes:
     """Return the bytes of a request, which are the same for equal requests.
 
-    So a repeated request has the same fingerprint whatever protobuf library sent it.
+    So a repeated request has the same fingerprint whichever library serialized it.
     """
     return request.SerializeToString(deterministic=True)
 

@@ -82,7 +82,8 @@ class PartRecorder:
         begun, which makes a new record.
 
         Raises:
-            StoreUnavailable: the store does not answer.
+            LeaseLost: another worker has the mailbox, and the record was missing.
+            StoreError: the store does not answer.
         """
         record = await self._store.get_delivery(self._delivery.delivery_id)
         # A record that is missing is made again when a call begins.

@@ -65,7 +65,7 @@ class BulkSource:
         """Return waiting deliveries: in turn a bulk delivery and one of each broadcast.
 
         Before that, the waiting recipients of cancelled and expired broadcasts are
-        dropped, and broadcasts without recipients in progress are completed.
+        dropped, and broadcasts whose deliveries have all ended are closed.
 
         Args:
             limit: the maximum number of deliveries.
