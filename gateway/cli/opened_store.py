@@ -12,16 +12,17 @@ from gateway.mailboxes.signatures import StoreSignatures
 
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[OpenedMailboxes]:
-    """Open the mailbox store in Redis for the duration of the block.
+    """Open the mailbox store of the gateway for the duration of the block.
 
-    Without a Redis it is an empty store in the memory of this process, even if the
-    gateway has a DATA_DIR.
+    It is in Redis, or in the file of DATA_DIR. Without both it is an empty store in the
+    memory of this process.
 
     Args:
         settings: the gateway's settings.
 
     Raises:
-        ConfigurationError: the address of the Redis is invalid.
+        ConfigurationError: the address of the Redis is invalid, or the file cannot be
+            used.
     """
     async with (
         BackgroundTasks() as background,
@@ -34,6 +35,8 @@ async def open_store(settings: Settings) -> AsyncIterator[OpenedMailboxes]:
             max_sessions=settings.session_limit,
             put_timeout=settings.store_patience,
             dead_letter_seconds=settings.dead_letter_retention,
+            data_dir=settings.data_dir,
+            synchronous=settings.data_synchronous,
             background=background,
         ) as store,
     ):

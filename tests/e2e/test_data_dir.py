@@ -9,7 +9,10 @@ from pathlib import Path
 
 import aiohttp
 
+from gateway.clock import SystemClock
 from gateway.mailboxes.sqlite.database import FILE_NAME
+from gateway.mailboxes.sqlite.store import SqliteFile, open_sqlite_store
+from tests.factories import build_delivery
 from tests.support.backend import gate
 from tests.support.process import Process, run, serving_process
 from tests.support.waiting import wait_until
@@ -155,6 +158,29 @@ async def test_commands_use_the_file_beside_the_gateway(tmp_path: Path) -> None:
         await wait_until(lambda: texts(gateway, 7) == ["echo: again"])
         code, output, _ = await run("deliveries", "list", settings=own)
         assert (code, output) == (0, "")
+
+
+async def test_the_deliveries_in_the_file_are_listed_shown_and_cancelled(
+    tmp_path: Path,
+) -> None:
+    own = {
+        "DATA_DIR": str(tmp_path),
+        "TELEGRAM_BOT_TOKEN": "7400000001:AAcanary",
+        "TELEGRAM_WEBHOOK_SECRET": "a-secret-of-this-test",
+    }
+    delivery = build_delivery(1, "7400000001/7", not_before=4e9, expires_at=5e9)
+    file = SqliteFile(tmp_path, "normal")
+    async with open_sqlite_store(file, SystemClock(), limit=64) as store:
+        await store.deliveries.put_delivery(delivery)
+    code, output, _ = await run("deliveries", "list", settings=own)
+    assert code == 0
+    assert output.startswith(delivery.delivery_id)
+    assert "state=scheduled" in output
+    for command, state in (("show", "scheduled"), ("cancel", "cancelled")):
+        arguments = "deliveries", command, delivery.delivery_id
+        code, output, _ = await run(*arguments, settings=own)
+        assert code == 0
+        assert f"state: {state}" in output
 
 
 MESSAGE = (
