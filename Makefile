@@ -31,7 +31,7 @@ run: $(READY) ## Start the sandbox: gateway, sample services and a Bot API simul
 	$(BIN)/telegram-gateway sandbox
 
 test: $(READY) $(if $(filter-out browser%,$(T)),,chromium) ## Run all tests (T=unit/actors for one folder)
-	@echo "Running $(if $(T),the tests of tests/$(T),all tests in $(WORKERS) processes: about three minutes on two cores)."
+	@echo "Running $(if $(T),the tests of tests/$(T),all tests in $(WORKERS) processes: about seven minutes on two cores)."
 	@echo "Each dot is a test that passed; the share of all tests stands at the end of a line."
 	$(BIN)/pytest -q $(if $(T),,$(SIDE_BY_SIDE)) tests/$(T)
 	@echo "All tests passed."
